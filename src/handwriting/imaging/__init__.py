@@ -1,0 +1,7 @@
+"""From a photo, scan or drawing to the 28x28 that a model sees, and how it was done."""
+
+from handwriting.imaging.ink import ink_map
+from handwriting.imaging.normal import NormalForm, Step, fit_ink, normal_form
+from handwriting.imaging.opening import PictureLike, open_picture
+
+__all__ = ["NormalForm", "PictureLike", "Step", "fit_ink", "ink_map", "normal_form", "open_picture"]
