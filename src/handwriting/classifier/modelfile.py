@@ -1,0 +1,105 @@
+"""The model file: one .onnx whose metadata carry classes, recipe, calibration and measured figures.
+
+A model file is an ONNX graph with the input `images`, float32 (N, 28, 28) in [0, 1], white ink on black, normalisation
+inside; the output `logits`, float32 (N, C); and, where the model learned to tell characters from anything else, the
+output `character`, float32 (N,), the logit that the picture shows one whole character of the classes. One metadata
+property, `handwriting`, holds a JSON document; docs/model-file.md describes its keys.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from handwriting.errors import MissingExtra, ModelError, UnknownName
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+FORMAT_VERSION = 1
+METADATA_KEY = "handwriting"
+_SHIPPED = Path(__file__).parent / "models"
+
+
+def shipped() -> dict[str, Path]:
+    """The names and files of the models that come with the package."""
+    return {path.stem: path for path in sorted(_SHIPPED.glob("*.onnx"))}
+
+
+def locate(model: str | Path) -> Path:
+    """A shipped model's name, a .onnx file or a run folder -> the path of the model file.
+
+    Raises:
+        UnknownName: no such name.
+        ModelError: no such file, or a folder without a model.
+    """
+    path = Path(model).expanduser()
+    if str(model) in shipped():
+        return shipped()[str(model)]
+    if path.is_file():
+        return path
+    if path.is_dir():
+        if (path / "model.onnx").is_file():
+            return path / "model.onnx"
+        raise ModelError(f"{path}: no model.onnx in this folder; if its training was interrupted, --resume it")
+    if path.suffix or len(path.parts) > 1:
+        raise ModelError(f"{path}: no such model file")
+    raise UnknownName("model", str(model), shipped())
+
+
+def open_session(path: Path, threads: int | None = None) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
+    """A model file -> its onnxruntime session and its metadata.
+
+    Args:
+        path: the .onnx file.
+        threads: for one batch; None lets onnxruntime take all cores.
+
+    Raises:
+        ModelError: unreadable, not ONNX, or an ONNX file that is not one of ours, or of a later format.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # its warnings on stderr would break the one-line promise
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+    except Exception as error:  # onnxruntime's exceptions share no base but Exception
+        raise ModelError(f"{path}: not a readable ONNX model; train or export it anew") from error
+    return session, _metadata(session, path)
+
+
+def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
+    written = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    try:
+        metadata = json.loads(written) if written else None
+    except json.JSONDecodeError:
+        metadata = None
+    outputs = {output.name for output in session.get_outputs()}
+    inputs = [given.name for given in session.get_inputs()]
+    if not isinstance(metadata, dict) or "classes" not in metadata or "logits" not in outputs or inputs != ["images"]:
+        raise ModelError(f"{path}: an ONNX file, but not a handwriting model (no classes in it)")
+    if metadata.get("format_version", 0) > FORMAT_VERSION:
+        raise ModelError(f"{path}: written by a later version of handwriting; upgrade with pip install -U handwriting")
+    return metadata
+
+
+def with_metadata(model: bytes, metadata: dict[str, Any]) -> bytes:
+    """An ONNX model's bytes -> the same model carrying `metadata` (JSON types) as its document.
+
+    Raises:
+        MissingExtra: the package onnx is not installed; it is needed to write models, never to use them.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtra("writing model files", "train") from error
+    proto = onnx.load_model_from_string(model)
+    del proto.metadata_props[:]
+    document = {"format_version": FORMAT_VERSION, **metadata}
+    proto.metadata_props.add(key=METADATA_KEY, value=json.dumps(document, ensure_ascii=False))
+    return bytes(proto.SerializeToString(deterministic=True))

@@ -1,0 +1,6 @@
+"""Where characters come from: named data sets, your own folders and files, and their splits."""
+
+from handwriting.data.dataset import SPLITS_BY, Dataset, Source, SplitBy, Splits, split
+from handwriting.data.sources import NAMES, Named, is_here, load
+
+__all__ = ["NAMES", "SPLITS_BY", "Dataset", "Named", "Source", "SplitBy", "Splits", "is_here", "load", "split"]

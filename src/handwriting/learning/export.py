@@ -1,0 +1,34 @@
+"""A torch network -> the bytes of an ONNX graph with named inputs and outputs and a free batch size."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+
+import torch
+from torch import nn
+
+
+def to_onnx(network: nn.Module, outputs: tuple[str, ...] = ("logits",)) -> bytes:
+    """A network of images float (N, 28, 28) -> ONNX bytes: input `images`, `outputs` as named, any N."""
+    network = network.eval().cpu()
+    buffer = io.BytesIO()
+    # The exporter reports its steps through warnings and logs that say nothing to a user.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            (torch.zeros(2, 28, 28),),
+            input_names=["images"],
+            output_names=list(outputs),
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave no program")
+    program.save(buffer)
+    return buffer.getvalue()

@@ -1,0 +1,216 @@
+"""`Training`: a recipe and data -> one `Epoch` at a time; its whole state can be saved and restored."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from handwriting.data import Dataset
+from handwriting.errors import CheckpointError, TrainingError
+from handwriting.learning.networks import build, first_linear
+from handwriting.learning.recipes import Recipe
+
+Progress = Callable[[int, int], None]  # (characters seen in this epoch, characters in all)
+_EVALUATION_BATCH = 1000
+
+OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {
+    # foreach: the same arithmetic as the loop over parameters, in fewer Python steps
+    "adam": lambda network, recipe: torch.optim.Adam(network.parameters(), recipe.learning_rate, foreach=True),
+}
+
+# The share of the training done, in [0, 1) -> what the recipe's learning rate is multiplied by. Functions of the step
+# alone: nothing of a schedule needs saving.
+SCHEDULES: dict[str, Callable[[float], float]] = {"constant": lambda _done: 1.0}
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the train part, and what it led to.
+
+    Attributes:
+        number: counted from 1.
+        train_loss, train_accuracy: over the pass itself, while the weights change: mean of all characters, in nats and
+            in [0, 1]; the loss is the cross-entropy without penalties.
+        valid_loss, valid_accuracy: of the weights at its end.
+        seconds: of training, without the valid part.
+    """
+
+    number: int
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float
+    valid_accuracy: float
+    seconds: float
+
+
+class Training:
+    """A recipe being carried out on a device.
+
+    Attributes:
+        recipe, device: as given.
+        network: the network, its weights as they stand.
+        history: the epochs so far.
+        best_epoch: the number of the epoch of highest valid accuracy (at equal accuracy lowest valid loss); 0 before
+            the first.
+        best_weights: the weights after it.
+
+    Raises:
+        TrainingError: the train part is empty.
+    """
+
+    def __init__(self, recipe: Recipe, train: Dataset, valid: Dataset, device: torch.device) -> None:
+        if len(train) == 0 or len(valid) == 0:
+            raise TrainingError(f"{train.name}: nothing to train or to validate on")
+        self.recipe, self.device = recipe, device
+        self.network = build(recipe.network, len(train.classes), recipe.seed).to(device)
+        self.optimizer = OPTIMIZERS[recipe.optimizer](self.network, recipe)
+        self.history: list[Epoch] = []
+        self.best_epoch = 0
+        self.best_weights: dict[str, Tensor] = {}
+        self._images = torch.from_numpy(train.images).to(device)
+        self._labels = torch.from_numpy(train.labels).to(device)
+        self._valid = valid
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or `patience` ran out."""
+        waited = len(self.history) - self.best_epoch
+        return len(self.history) >= self.recipe.epochs or waited >= (self.recipe.patience or math.inf)
+
+    def epochs(self, progress: Progress | None = None) -> Iterator[Epoch]:
+        """Train until `finished`, yielding each Epoch as it ends.
+
+        Raises:
+            TrainingError: the loss is no longer finite, or memory ran out; the message says what to try.
+        """
+        while not self.finished:
+            number = len(self.history) + 1
+            started = time.perf_counter()
+            try:
+                loss, accuracy = self._train_epoch(number, progress)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+                    raise TrainingError(
+                        f"out of memory in epoch {number}; try batch_size {max(1, self.recipe.batch_size // 2)} "
+                        f"instead of {self.recipe.batch_size}"
+                    ) from error
+                raise
+            seconds = time.perf_counter() - started
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is not finite in epoch {number}; the checkpoint of epoch {number - 1} is intact; "
+                    f"try a learning rate below {self.recipe.learning_rate:g}"
+                )
+            valid_loss, valid_accuracy = self._validate()
+            epoch = Epoch(number, loss, accuracy, valid_loss, valid_accuracy, seconds)
+            self.history.append(epoch)
+            best = self.history[self.best_epoch - 1] if self.best_epoch else None
+            if best is None or (valid_accuracy, -valid_loss) > (best.valid_accuracy, -best.valid_loss):
+                self.best_epoch = number
+                self.best_weights = {name: value.clone() for name, value in self.network.state_dict().items()}
+            yield epoch
+
+    def _train_epoch(self, number: int, progress: Progress | None) -> tuple[float, float]:
+        """One pass -> (mean cross-entropy, accuracy) over it."""
+        recipe, count = self.recipe, len(self._labels)
+        generator = torch.Generator().manual_seed(_mix(recipe.seed, number))
+        order = torch.randperm(count, generator=generator).to(self.device)
+        penalised = first_linear(self.network).weight if recipe.l2 else None
+        schedule, steps = SCHEDULES[recipe.schedule], math.ceil(count / recipe.batch_size)
+        total, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        self.network.train()
+        # Dropout draws from torch's global state: lent to this epoch, and given back as it was.
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(_mix(recipe.seed, number))
+            for step, batch in enumerate(order.split(recipe.batch_size)):
+                rate = recipe.learning_rate * schedule((number - 1 + step / steps) / recipe.epochs)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = rate
+                images, labels = self._images[batch].float().div_(255), self._labels[batch]
+                logits = self.network(images)
+                cross_entropy = nn.functional.cross_entropy(logits, labels)
+                loss = cross_entropy if penalised is None else cross_entropy + recipe.l2 * penalised.square().sum()
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                self.optimizer.step()
+                with torch.no_grad():
+                    total += cross_entropy * len(batch)
+                    correct += (logits.argmax(1) == labels).sum()
+                if progress is not None:
+                    progress(step * recipe.batch_size + len(batch), count)
+        return float(total) / count, float(correct) / count
+
+    def _validate(self) -> tuple[float, float]:
+        logits = torch.from_numpy(infer(self.network, self._valid.images, self.device)).double()
+        labels = torch.from_numpy(self._valid.labels)
+        loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+        return float(loss) / len(labels), float((logits.argmax(1) == labels).sum()) / len(labels)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that `restore` needs to go on bit for bit: tensors by name, and a document of JSON types."""
+        tensors = {f"network/{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"best/{name}": value for name, value in self.best_weights.items()}
+        saved = self.optimizer.state_dict()
+        numbers: dict[str, dict[str, float]] = {}
+        for index, entries in saved["state"].items():
+            for key, value in entries.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer/{index}/{key}"] = value
+                else:
+                    numbers.setdefault(str(index), {})[key] = value
+        document = {
+            "recipe": self.recipe.as_json(),
+            "history": [dataclasses.asdict(epoch) for epoch in self.history],
+            "best_epoch": self.best_epoch,
+            "optimizer": numbers,
+        }
+        return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, document
+
+    def restore(self, tensors: dict[str, Tensor], document: dict[str, Any]) -> None:
+        """Go on from what `state` gave. Raises CheckpointError when it belongs to another recipe or network."""
+        if document["recipe"] != self.recipe.as_json():
+            changed = [key for key, value in self.recipe.as_json().items() if document["recipe"].get(key) != value]
+            raise CheckpointError(
+                f"the checkpoint was made by another recipe ({', '.join(changed)} differ); resume with the same options"
+            )
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
+        for name, value in tensors.items():
+            part, _, rest = name.partition("/")
+            parts[part][rest] = value
+        state: dict[int, dict[str, Any]] = {int(index): dict(entry) for index, entry in document["optimizer"].items()}
+        for name, value in parts["optimizer"].items():
+            index, _, key = name.partition("/")
+            state.setdefault(int(index), {})[key] = value
+        try:
+            self.network.load_state_dict(parts["network"])
+            self.optimizer.load_state_dict(
+                {"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]}
+            )
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError("the checkpoint does not fit this network; train anew with --overwrite") from error
+        self.best_weights = {name: value.to(self.device) for name, value in parts["best"].items()}
+        self.best_epoch = document["best_epoch"]
+        self.history = [Epoch(**entry) for entry in document["history"]]
+
+
+def infer(network: nn.Module, images: NDArray[np.uint8], device: torch.device) -> NDArray[np.float32]:
+    """A network and images uint8 (N, 28, 28) -> logits float32 (N, C), computed in evaluation mode."""
+    network.eval()
+    with torch.inference_mode():
+        batches = torch.from_numpy(images).split(_EVALUATION_BATCH)
+        logits = [network(batch.to(device).float().div_(255)).float().cpu() for batch in batches]
+    return torch.cat(logits).numpy()
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """A seed for one epoch that depends on both numbers and on nothing else: a resumed run draws what it would have."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
