@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module 'handwriting' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"handwriting.{_ROOMS[name]}"), name)
+    try:
+        return getattr(importlib.import_module(f"handwriting.{_ROOMS[name]}"), name)
+    except ModuleNotFoundError as error:
+        from handwriting.errors import missing_extra
+
+        raise missing_extra(error) or error from error
 
 
 def __dir__() -> list[str]:

@@ -48,6 +48,24 @@ class SaveError(HandwritingError):
     """A file that could not be written; what was there before is untouched."""
 
 
+# The optional packages that a feature may find missing, by the extra that brings them.
+_EXTRAS = {
+    "evaluate": ("sklearn", "scipy", "matplotlib"),
+    "sample": ("mlxtend",),
+    "train": ("torch", "onnx", "onnxscript", "safetensors"),
+    "serve": ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client", "psycopg", "pyarrow", "multipart"),
+}
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
+    """The error of a failed import -> what to install, when an extra brings that package; else None."""
+    package = (error.name or "").partition(".")[0]
+    for extra, packages in _EXTRAS.items():
+        if package in packages:
+            return MissingExtra(f"this (package {package!r})", extra)
+    return None
+
+
 class MissingExtra(HandwritingError):
     """A feature whose optional packages are not installed."""
 

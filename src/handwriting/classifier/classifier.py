@@ -103,7 +103,7 @@ class Classifier:
         scaled = logits / self.temperature
         scaled -= scaled.max(axis=1, keepdims=True)
         probabilities = np.exp(scaled)
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        probabilities = (probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32)
         if known:
             return Scores(probabilities, _sigmoid(character[0]))
         return Scores(probabilities, probabilities.max(axis=1) if len(images) else np.zeros(0, np.float32))
@@ -113,7 +113,7 @@ class Classifier:
         return self.scores(images).probabilities
 
     @overload
-    def predict(self, pictures: PictureLike, *, top: int = 3) -> Prediction: ...
+    def predict(self, pictures: PictureLike, *, top: int = 3) -> Prediction: ...  # type: ignore[overload-overlap]
     @overload
     def predict(self, pictures: Sequence[PictureLike], *, top: int = 3) -> list[Prediction]: ...
     def predict(self, pictures: Any, *, top: int = 3) -> Prediction | list[Prediction]:
@@ -177,7 +177,7 @@ def as_input(images: NDArray[Any]) -> NDArray[np.float32]:
     if images.ndim != 3 or images.shape[1:] != (28, 28):
         raise ModelError(f"images must be of shape (N, 28, 28), not {images.shape}; photos go through `predict`")
     if images.dtype == np.uint8:
-        return images.astype(np.float32) / np.float32(255)
+        return np.asarray(images, np.float32) / np.float32(255)
     if images.dtype.kind != "f":
         raise ModelError(f"images must be uint8 in 0..255 or float in 0..1, not {images.dtype}")
     images = images.astype(np.float32, copy=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
@@ -47,6 +49,6 @@ def coverage_at(accuracy: float, confidence: NDArray[np.float64], correct: NDArr
     return float((good[-1] + 1) / len(order)) if len(good) else 0.0
 
 
-def reject_threshold(scores: NDArray[np.float32], accepted: float = 0.99) -> float:
+def reject_threshold(scores: NDArray[np.floating[Any]], accepted: float = 0.99) -> float:
     """Scores (N,) of real characters of the valid part -> the threshold below which all but `accepted` of them lie."""
     return float(np.quantile(scores, 1 - accepted))

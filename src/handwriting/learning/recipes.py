@@ -108,4 +108,9 @@ def recipe(name: str, **changes: Any) -> Recipe:
     """
     if name not in RECIPES:
         raise UnknownName("recipe", name, RECIPES)
-    return dataclasses.replace(RECIPES[name], **{field: value for field, value in changes.items() if value is not None})
+    return changed(RECIPES[name], **changes)
+
+
+def changed(recipe: Recipe, **changes: Any) -> Recipe:
+    """A Recipe with some fields changed; None leaves a field as it is. Raises TrainingError: out of range."""
+    return dataclasses.replace(recipe, **{field: value for field, value in changes.items() if value is not None})
