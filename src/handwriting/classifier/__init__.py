@@ -1,6 +1,6 @@
 """The deployable: one .onnx file with classes, normalisation and calibration in it; predicts without torch."""
 
-from handwriting.classifier.classifier import Classifier, Prediction, Scores, as_input, load
+from handwriting.classifier.classifier import Classifier, Prediction, Scores, as_input, load, nothing_found
 from handwriting.classifier.modelfile import locate, shipped, with_metadata
 
-__all__ = ["Classifier", "Prediction", "Scores", "as_input", "load", "locate", "shipped", "with_metadata"]
+__all__ = ["Classifier", "Prediction", "Scores", "as_input", "load", "locate", "nothing_found", "shipped", "with_metadata"]

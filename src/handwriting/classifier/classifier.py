@@ -55,10 +55,14 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Of N pictures: `probabilities` float32 (N, C), calibrated, rows sum to 1; `character` float32 (N,) in [0, 1]."""
+    """Of N pictures: `probabilities` float32 (N, C), calibrated, rows sum to 1; `character` float32 (N,) in [0, 1].
+
+    `logits` float32 (N, C) are what the probabilities were made from.
+    """
 
     probabilities: NDArray[np.float32]
     character: NDArray[np.float32]
+    logits: NDArray[np.float32]
 
 
 class Classifier:
@@ -105,8 +109,8 @@ class Classifier:
         probabilities = np.exp(scaled)
         probabilities = (probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32)
         if known:
-            return Scores(probabilities, _sigmoid(character[0]))
-        return Scores(probabilities, probabilities.max(axis=1) if len(images) else np.zeros(0, np.float32))
+            return Scores(probabilities, _sigmoid(character[0]), logits)
+        return Scores(probabilities, probabilities.max(axis=1) if len(images) else np.zeros(0, np.float32), logits)
 
     def probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Images as for `logits` -> calibrated probabilities float32 (N, C), rows sum to 1."""
@@ -149,15 +153,16 @@ class Classifier:
             if isinstance(form, PictureError):
                 answers.append(form)
             elif form[0] is None or scores is None:
-                answers.append(Prediction(None, 0.0, True, (), (*form[1], _NOTHING_FOUND)))
+                answers.append(nothing_found(form[1]))
             else:
-                answers.append(self._answer(scores.probabilities[row], float(scores.character[row]), top, form[1]))
+                answers.append(self.answer(scores.probabilities[row], float(scores.character[row]), top, form[1]))
                 row += 1
         return answers
 
-    def _answer(
+    def answer(
         self, probabilities: NDArray[np.float32], character: float, top: int, warnings: tuple[str, ...]
     ) -> Prediction:
+        """One row of `scores` -> its Prediction, naming the `top` most probable classes."""
         order = np.argsort(-probabilities, kind="stable")[: max(top, 1)]
         best = tuple((self.classes[index], float(probabilities[index])) for index in order)
         return Prediction(best[0][0], best[0][1], character < self.reject_below, best, warnings)
@@ -169,6 +174,11 @@ class Classifier:
         batches = [inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH)]
         results = [self._session.run(outputs, {"images": batch}) for batch in batches]
         return [np.concatenate(parts) for parts in zip(*results, strict=True)]
+
+
+def nothing_found(warnings: tuple[str, ...] = ()) -> Prediction:
+    """The answer to a picture in which nothing was found."""
+    return Prediction(None, 0.0, True, (), (*warnings, _NOTHING_FOUND))
 
 
 def as_input(images: NDArray[Any]) -> NDArray[np.float32]:
