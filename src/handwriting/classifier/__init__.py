@@ -3,4 +3,14 @@
 from handwriting.classifier.classifier import Classifier, Prediction, Scores, as_input, load, nothing_found
 from handwriting.classifier.modelfile import locate, shipped, with_metadata
 
-__all__ = ["Classifier", "Prediction", "Scores", "as_input", "load", "locate", "nothing_found", "shipped", "with_metadata"]
+__all__ = [
+    "Classifier",
+    "Prediction",
+    "Scores",
+    "as_input",
+    "load",
+    "locate",
+    "nothing_found",
+    "shipped",
+    "with_metadata",
+]
