@@ -187,7 +187,8 @@ def as_input(images: NDArray[Any]) -> NDArray[np.float32]:
     if images.ndim != 3 or images.shape[1:] != (28, 28):
         raise ModelError(f"images must be of shape (N, 28, 28), not {images.shape}; photos go through `predict`")
     if images.dtype == np.uint8:
-        return np.asarray(images, np.float32) / np.float32(255)
+        scaled: NDArray[np.float32] = images.astype(np.float32) / np.float32(255)
+        return scaled
     if images.dtype.kind != "f":
         raise ModelError(f"images must be uint8 in 0..255 or float in 0..1, not {images.dtype}")
     images = images.astype(np.float32, copy=False)

@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 
-def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> float:
     """Logits (N, C) and labels (N,) of the valid part -> the temperature of least mean cross-entropy.
 
     One number divides all logits, so no predicted class changes (Guo et al. 2017, "On Calibration of Modern Neural

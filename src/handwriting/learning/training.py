@@ -83,8 +83,9 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or `patience` ran out."""
-        waited = len(self.history) - self.best_epoch
-        return len(self.history) >= self.recipe.epochs or waited >= (self.recipe.patience or math.inf)
+        accuracies = [epoch.valid_accuracy for epoch in self.history]
+        waited = len(accuracies) - 1 - accuracies.index(max(accuracies)) if accuracies else 0
+        return len(accuracies) >= self.recipe.epochs or waited >= (self.recipe.patience or math.inf)
 
     def epochs(self, progress: Progress | None = None) -> Iterator[Epoch]:
         """Train until `finished`, yielding each Epoch as it ends.
