@@ -80,7 +80,7 @@ def hard_edges(images: Tensor, generator: Generator) -> Tensor:
 
 
 def misplace(images: Tensor, generator: Generator) -> Tensor:
-    """Wrong box: scaled by 0.55 to 1.2, shifted by up to 4 pixels, turned and slanted up to about 30 degrees."""
+    """Wrong box: scaled by 0.55 to 1.2, shifted by up to 5 pixels, turned and slanted up to about 30 degrees."""
     turn = uniform(images, generator, -0.55, 0.55).flatten()
     slant = uniform(images, generator, -0.4, 0.4).flatten()
     zoom = 1 / uniform(images, generator, 0.55, 1.2).flatten()
@@ -136,8 +136,8 @@ def strays(images: Tensor, generator: Generator) -> Tensor:
     drawn = 1 + (uniform(images, generator) * pieces).long()
     unused = torch.arange(pieces, device=images.device).view(1, -1, 1, 1) >= drawn
     nearest = distance.masked_fill(unused, 9.0).amin(1, keepdim=True)
-    mask = ((uniform(images, generator, 0.02, 0.11) - nearest) * 14 + 0.5).clamp(0, 1)
-    return torch.lerp(images, uniform(images, generator, 0.3, 1).expand_as(images), mask)
+    mask = ((uniform(images, generator, 0.02, 0.12) - nearest) * 14 + 0.5).clamp(0, 1)
+    return torch.lerp(images, uniform(images, generator, 0.4, 1.1).clamp(max=1).expand_as(images), mask)
 
 
 def spatter(images: Tensor, generator: Generator) -> Tensor:
@@ -184,12 +184,12 @@ def low_contrast(images: Tensor, generator: Generator) -> Tensor:
 
 
 def blur(images: Tensor, generator: Generator) -> Tensor:
-    """Out of focus or moved: a Gaussian of 0.3 to 1.7 pixels along any direction and 0.2 to as much across it."""
-    count, radius = len(images), 4
+    """Out of focus, a Gaussian of 0.3 to 1.7 pixels; or moved, up to 3 pixels along any direction and 0.6 across."""
+    count, radius = len(images), 5
     angle = uniform(images, generator, 0, math.pi)
     along = uniform(images, generator, 0.3, 1.7)
     across = torch.where(uniform(images, generator) < 0.5, along, 0.2 + 0.4 * uniform(images, generator))
-    along = torch.where(across < along, along * 1.4, along)  # motion smears further than defocus
+    along = torch.where(across < along, along * 1.8, along)  # motion smears further than defocus
     step = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     dx, dy = step.view(1, 1, 1, -1), step.view(1, 1, -1, 1)
     u, v = dx * angle.cos() + dy * angle.sin(), dy * angle.cos() - dx * angle.sin()
@@ -245,7 +245,7 @@ EFFECTS: tuple[tuple[Effect, float], ...] = (
     (misplace, 0.25),
     (hard_edges, 0.2),
     (ruled, 0.15),
-    (strays, 0.15),
+    (strays, 0.2),
     (spatter, 0.1),
     (bands, 0.08),
     (uneven_light, 0.3),

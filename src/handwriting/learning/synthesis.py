@@ -134,13 +134,16 @@ def photographed(images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 
     What that door does to real pictures (edges hardened by its threshold, strokes widened or thinned, specks and
     rules left over, the box a little off) reaches the training this way, by the very code that users' photos pass.
-    Pictures are 22 to 84 pixels, dark ink of varied strength on grey paper, lit unevenly, blurred, with grain.
+    Pictures are 22 to 84 pixels (one in ten 8 to 20, cut close), dark ink of varied strength on grey paper, lit
+    unevenly, blurred, with grain.
 
     Returns:
         uint8 (M, 28, 28), and for each its row in ``images`` (M,), ascending; what was found empty is left out.
     """
     found, rows = [], []
     sizes = torch.randint(11, 43, (len(images),), generator=generator) * 2
+    tiny = torch.rand(len(images), generator=generator) < 0.1
+    sizes[tiny] = torch.randint(4, 11, (int(tiny.sum()),), generator=generator) * 2
     for size in sorted(set(sizes.tolist())):
         chosen = (sizes == size).nonzero()[:, 0]
         for row, picture in zip(chosen.tolist(), _photos(images[chosen], size, generator).numpy(), strict=True):
@@ -156,17 +159,19 @@ def _photos(images: Tensor, size: int, generator: Generator) -> Tensor:
     """Characters uint8 (n, 28, 28) -> grey pictures uint8 (n, size, size) of dark ink on paper."""
     count = len(images)
     ink = images.float().div(255).unsqueeze(1)
-    zoom = photo.uniform(ink, generator, 0.78, 1.25).flatten()  # the margin around the character
+    # The margin around the character; below 22 pixels little is left, so that its form can still be told.
+    zoom = photo.uniform(ink, generator, 0.78, 1.25 if size > 20 else 0.85).flatten()
     aspect = photo.uniform(ink, generator, 0.9, 1.1).flatten()
     turn = photo.uniform(ink, generator, -0.12, 0.12).flatten()
     move = 0.1 * (2 * torch.rand(2, count, generator=generator) - 1)
     matrix = torch.stack([zoom * aspect, turn, move[0], -turn, zoom / aspect, move[1]], 1).view(-1, 2, 3)
-    grid = F.affine_grid(matrix, [count, 1, size, size], align_corners=False)
+    finer = 1 if size > 20 else 4  # small pictures are averaged down, as a camera's or scanner's pixels do
+    grid = F.affine_grid(matrix, [count, 1, size * finer, size * finer], align_corners=False)
     ink = F.grid_sample(ink, grid, mode="bicubic", align_corners=False).clamp(0, 1)
-    ink = photo.hard_edges(ink, generator)
-    for effect, chance in ((photo.ruled, 0.12), (photo.blur, 0.5)):
+    ink = F.avg_pool2d(photo.hard_edges(ink, generator), finer)
+    for effect, chance in ((photo.ruled, 0.1), (photo.blur, 0.5)):
         rows = (torch.rand(count, generator=generator) < chance).nonzero()[:, 0]
-        if len(rows):
+        if len(rows) and size > 20:
             ink[rows] = effect(ink[rows], generator)
     x, y = photo.axes(ink)
     paper = photo.uniform(ink, generator, 0.45, 1.0)

@@ -1,0 +1,159 @@
+"""Real crops in class subfolders: read right, accepted, rejected; and letters, which should be rejected.
+
+    python benchmarks/crops.py FOLDER                      # FOLDER/3/a.png: every crop of class folder 3 shows a 3
+    python benchmarks/crops.py FOLDER --letters ../shared/data/letters
+    python benchmarks/crops.py --letters ../shared/data/letters
+
+Every crop goes through the same door as `handwriting predict`: open, normal form, model. A subfolder's name is the
+label: a digit, or anything ending in "_" and one letter for letters. Letters that many hands write like a digit
+(LOOK_ALIKES) are told apart from the rest: no model can reject an O and accept a 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tables import markdown, write
+
+from handwriting.classifier import Classifier, Prediction, load
+from handwriting.errors import PictureError
+from handwriting.evaluation import wilson_interval
+
+LOOK_ALIKES = "OolISsZzB"
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm"}
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One crop: the folder's label, and what the model answered (None: the file could not be read)."""
+
+    label: str
+    answer: Prediction | None
+
+
+def crops(folder: Path, classifier: Classifier, limit: int | None) -> list[Crop]:
+    """All pictures in the class subfolders, answered; at most ``limit`` a class, evenly spread."""
+    files = [
+        (path, sub.name.rpartition("_")[2])
+        for sub in sorted(folder.iterdir())
+        if sub.is_dir()
+        for path in thinned(sorted(path for path in sub.iterdir() if path.suffix.lower() in SUFFIXES), limit)
+    ]
+    if not files:
+        raise SystemExit(f"{folder}: no pictures in class subfolders such as {folder}/7/a.png")
+    found = []
+    for start in range(0, len(files), BATCH):
+        part = files[start : start + BATCH]
+        answers = classifier.predict_each([path for path, _ in part])
+        for (path, label), answer in zip(part, answers, strict=True):
+            if isinstance(answer, PictureError):
+                print(f"skipped {path}: {answer}")
+            found.append(Crop(label, None if isinstance(answer, PictureError) else answer))
+    return found
+
+
+def thinned(files: Sequence[Path], limit: int | None) -> list[Path]:
+    """At most ``limit`` files, evenly spread."""
+    if limit is None or len(files) <= limit:
+        return list(files)
+    return [files[index * len(files) // limit] for index in range(limit)]
+
+
+def share(part: int, whole: int) -> str:
+    """A share with its 95% Wilson interval."""
+    low, high = wilson_interval(part, whole)
+    return f"{part / max(whole, 1):.2%} ({low:.2%} to {high:.2%})"
+
+
+def digits_report(found: list[Crop], classes: tuple[str, ...]) -> tuple[str, dict[str, object]]:
+    """Crops of digits -> the text and figures: accuracy, what was accepted, what was taken for what."""
+    read = [(crop.label, crop.answer) for crop in found if crop.answer is not None]
+    right = sum(answer.label == label for label, answer in read)
+    kept = [(label, answer) for label, answer in read if not answer.rejected]
+    kept_right = sum(answer.label == label for label, answer in kept)
+    rows = [
+        ["all crops, no answer left out", len(found), share(right, len(found))],
+        ["accepted", len(found), share(len(kept), len(found))],
+        ["right among the accepted", len(kept), share(kept_right, len(kept))],
+    ]
+    counts = {true: Counter(answer.label for label, answer in read if label == true) for true in classes}
+    table = [[true, *(counts[true][label] or "" for label in (*classes, None))] for true in classes]
+    text = markdown(["digits", "n", "share (95% Wilson)"], rows)
+    text += "\nRows: what was written; columns: what was read, whether accepted or not.\n\n"
+    text += markdown(["", *classes, "nothing"], table)
+    figures = {
+        "n": len(found),
+        "accuracy": right / len(found),
+        "accuracy_ci95": wilson_interval(right, len(found)),
+        "accepted": len(kept) / len(found),
+        "accuracy_of_accepted": kept_right / max(len(kept), 1),
+        "confusion": {true: {str(label): n for label, n in counts[true].items()} for true in classes},
+    }
+    return text, figures
+
+
+def letters_report(found: list[Crop]) -> tuple[str, dict[str, object]]:
+    """Crops of letters -> how many were accepted as digits, look-alikes apart, and the letters accepted most."""
+    taken = Counter(crop.label for crop in found if crop.answer is not None and not crop.answer.rejected)
+    total = Counter(crop.label for crop in found)
+    as_digit = {
+        letter: Counter(crop.answer.label for crop in found if crop.label == letter and crop.answer).most_common(1)[0][
+            0
+        ]
+        for letter in taken
+    }
+    rows: list[list[object]] = []
+    figures: dict[str, object] = {}
+    for name, letters in (
+        ("letters, look-alikes apart", [letter for letter in total if letter not in LOOK_ALIKES]),
+        (f"look-alikes ({' '.join(LOOK_ALIKES)})", [letter for letter in total if letter in LOOK_ALIKES]),
+    ):
+        n, accepted = sum(total[letter] for letter in letters), sum(taken[letter] for letter in letters)
+        rows.append([name, n, share(accepted, n)])
+        figures[name] = {"n": n, "accepted": accepted / max(n, 1)}
+    most = [
+        [letter, total[letter], f"{taken[letter] / total[letter]:.0%}", as_digit[letter]]
+        for letter in sorted(taken, key=lambda letter: -taken[letter] / total[letter])
+        if letter not in LOOK_ALIKES and taken[letter] / total[letter] >= 0.05
+    ]
+    text = markdown(["accepted as digits", "n", "share (95% Wilson)"], rows)
+    text += "\nLetters accepted most often (5% and more):\n\n" + markdown(
+        ["letter", "n", "accepted", "mostly as"], most
+    )
+    return text, {**figures, "by_letter": {letter: taken[letter] / total[letter] for letter in sorted(total)}}
+
+
+def main() -> None:
+    """Measure and write docs/results/crops.md and .json."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="real crops of digits in class subfolders")
+    parser.add_argument("--letters", type=Path, help="real crops of letters in subfolders such as upper_A")
+    parser.add_argument("--model", default="digits")
+    parser.add_argument("--quick", action="store_true", help="at most 5 crops a class, nothing written")
+    options = parser.parse_args()
+    if options.folder is None and options.letters is None:
+        parser.error("give a folder of digits, or --letters, or both")
+    classifier, limit = load(options.model), 5 if options.quick else None
+    parts: list[str] = []
+    figures: dict[str, object] = {"model": options.model, "reject_below": classifier.reject_below}
+    if options.folder:
+        text, figures["digits"] = digits_report(crops(options.folder, classifier, limit), classifier.classes)
+        parts.append(text)
+    if options.letters:
+        text, figures["letters"] = letters_report(crops(options.letters, classifier, limit))
+        parts.append(text)
+    print("\n".join(parts))
+    if not options.quick:
+        threshold = f"Rejected: character below {classifier.reject_below}, the model's own threshold.\n\n"
+        write(
+            "crops", "Real crops through the same door as `handwriting predict`", threshold + "\n".join(parts), figures
+        )
+
+
+if __name__ == "__main__":
+    main()

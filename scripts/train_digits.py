@@ -1,0 +1,184 @@
+"""Train, calibrate and package the shipped model `digits`: MNIST's train part in, digits.onnx and digits.md out.
+
+    python scripts/train_digits.py --out runs/digits                        # valid only, as often as wanted
+    python scripts/train_digits.py --out runs/digits --test --package       # test opened once; into the package
+
+The network learns from the 48,000 images of the train part of the split with seed 11. The 12,000 of the valid part
+choose the temperature and the threshold for rejecting, and nothing else. See handwriting/learning/digits.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from handwriting import __version__
+from handwriting.classifier import Classifier, with_metadata
+from handwriting.data import Dataset, load, split
+from handwriting.evaluation import fit_temperature, measure, reject_threshold
+from handwriting.files import write_whole
+from handwriting.learning.digits import DigitsEpoch, gather, train_digits
+from handwriting.learning.export import to_onnx
+from handwriting.learning.synthesis import negatives
+
+ACCEPTED = 0.98  # of clean valid digits; issue 4 asks for at least 97% of test
+PACKAGE = Path(__file__).parents[1] / "src/handwriting/classifier/models"
+CARD = """\
+# digits
+
+Reads one handwritten digit, 0 to 9, and tells whether the picture shows one whole digit at all.
+
+| | |
+|---|---|
+| file | `digits.onnx`, {size:,} bytes, {parameters:,} parameters, float32 |
+| input | `images`, float32 (N, 28, 28) in [0, 1], white ink on black, in the normal form of `handwriting.imaging` |
+| outputs | `logits` (N, 10); `character` (N,), the logit that the picture shows one whole digit |
+| trained on | 48,000 of the 60,000 images of MNIST train (split of seed 11), and strokes that `learning.glyphs` draws |
+| never seen | the other 12,000 (valid; they chose temperature and threshold) and MNIST test (opened once, for this) |
+| command | `python scripts/train_digits.py --out runs/digits --test --package --epochs {epochs} --seed {seed}` |
+| took | {gathering} s for the material, {training} s for {epochs} epochs ({hardware}) |
+| temperature | {temperature} |
+| rejected below | character {reject_below}: {percent:.0%} of valid's clean digits are accepted |
+
+| measured on | n | accuracy | 95% interval | ECE | accepted |
+|---|---|---|---|---|---|
+{rows}
+
+Corruptions, real crops, letters and speed: `docs/results/` (`benchmarks/corruptions.py`, `crops.py`, `inference.py`).
+
+## Limits
+
+- Digits only, one a picture, upright (up to about 30 degrees). Letters that look like digits (O, o, l, I, S, s, Z, z,
+  B) are read as digits; others are mostly rejected, q, g and b least surely.
+- It was trained on digits as Americans wrote them in the 1990s, plus drawn variants (flags, feet, crossed 7s, closed
+  4s); other scripts' digits are unknown to it.
+- A 1 that is no more than a straight stroke cannot be told from an l, a rule or a bracket: the reader has to use what
+  stands around it.
+"""
+
+
+def main() -> None:
+    """Parse the options, train, calibrate, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/digits"), help="folder for model, history and report")
+    parser.add_argument("--data-dir", help="where the MNIST files are (default: HANDWRITING_DATA, or downloaded)")
+    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--scale", type=float, default=1.0, help="size of the synthetic material; 0.01: a smoke test")
+    parser.add_argument("--test", action="store_true", help="open the test part, once, for the model card")
+    parser.add_argument("--package", action="store_true", help="write the model and its card into the package too")
+    options = parser.parse_args()
+    if options.package and not options.test:
+        parser.error("--package writes a card with test figures: give --test too")
+    torch.set_num_threads(options.threads)
+    splits = split(load("mnist", data_dir=options.data_dir))
+    generator = torch.Generator().manual_seed(options.seed)
+    started = time.perf_counter()
+    pools = gather(splits.train, generator, options.scale)
+    gathered = time.perf_counter() - started
+    print(f"material: {', '.join(str(len(pool.images)) for pool in pools)} images, {gathered:.0f} s", flush=True)
+    history: list[DigitsEpoch] = []
+    for epoch in train_digits(pools, epochs=options.epochs, generator=generator):
+        history.append(epoch)
+        print(f"epoch {epoch.number}: loss {epoch.loss:.4f}, {epoch.seconds:.0f} s", flush=True)
+    network = history[-1].network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    graph = to_onnx(network, ("logits", "character"))
+    metadata = {
+        "classes": list(splits.train.classes),
+        "recipe": {"name": "digits", "epochs": options.epochs, "seed": options.seed, "scale": options.scale},
+        "data": {"name": "mnist", "fingerprint": splits.train.fingerprint()},
+        "parameters": sum(value.numel() for value in network.parameters()),
+        "seconds": {"material": round(gathered), "training": round(sum(epoch.seconds for epoch in history))},
+        "hardware": f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}",
+        "version": __version__,
+    }
+    model = calibrated(graph, metadata, splits.valid, options.out)
+    if options.test:
+        metadata = {**Classifier(model).metadata, "test": figures(Classifier(model), splits.open_test(), "test")}
+        write_whole(model, with_metadata(graph, metadata))
+    report = Classifier(model).metadata
+    write_whole(options.out / "report.json", json.dumps(report, indent=1) + "\n")
+    write_whole(options.out / "history.csv", table(history))
+    print(json.dumps(report, indent=1))
+    if options.package:
+        write_whole(PACKAGE / "digits.onnx", model.read_bytes())
+        write_whole(PACKAGE / "digits.md", card(report, model.stat().st_size))
+
+
+def calibrated(graph: bytes, metadata: dict[str, Any], valid: Dataset, out: Path) -> Path:
+    """The graph with temperature and reject threshold chosen on valid -> out/model.onnx."""
+    plain = Classifier(write_whole(out / "model.onnx", with_metadata(graph, metadata)))
+    chosen = {
+        "temperature": round(fit_temperature(plain.logits(valid.images), valid.labels), 4),
+        "reject_below": round(reject_threshold(plain.scores(valid.images).character, ACCEPTED), 4),
+    }
+    metadata = {**metadata, **chosen}
+    final = Classifier(write_whole(out / "model.onnx", with_metadata(graph, metadata)))
+    source = torch.from_numpy(valid.images), torch.from_numpy(valid.labels)
+    none = negatives(4000, source, torch.Generator().manual_seed(1)).numpy()
+    found = {**figures(final, valid, "valid"), "synthetic_negatives_accepted": accepted(final, none)}
+    return write_whole(out / "model.onnx", with_metadata(graph, {**metadata, "valid": found}))
+
+
+def figures(classifier: Classifier, part: Dataset, name: str) -> dict[str, Any]:
+    """What a model card tells about one part of the data."""
+    logits = classifier.logits(part.images)
+    report = measure(logits, part.labels, part.classes, data=part.name, split=name, temperature=classifier.temperature)
+    return {
+        "n": len(part),
+        "accuracy": round(report.accuracy, 5),
+        "accuracy_ci95": [round(bound, 5) for bound in report.accuracy_ci95],
+        "ece": round(report.ece, 5),
+        "accepted": accepted(classifier, part.images),
+    }
+
+
+def accepted(classifier: Classifier, images: NDArray[np.uint8]) -> float:
+    """The share of images that the model does not reject."""
+    return round(float((classifier.scores(images).character >= classifier.reject_below).mean()), 4)
+
+
+def table(history: list[DigitsEpoch]) -> str:
+    """The epochs as CSV."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["epoch", "loss", "seconds"])
+    rows.writerows([epoch.number, f"{epoch.loss:.5f}", f"{epoch.seconds:.1f}"] for epoch in history)
+    return text.getvalue()
+
+
+def card(metadata: dict[str, Any], size: int) -> str:
+    """The model card, every figure from the model's own metadata."""
+    rows = [
+        f"| MNIST {part} | {found['n']:,} | {found['accuracy']:.2%} | {found['accuracy_ci95'][0]:.2%} to "
+        f"{found['accuracy_ci95'][1]:.2%} | {found['ece']:.4f} | {found['accepted']:.1%} |"
+        for part, found in (("test", metadata["test"]), ("valid", metadata["valid"]))
+    ]
+    return CARD.format(
+        size=size,
+        parameters=metadata["parameters"],
+        epochs=metadata["recipe"]["epochs"],
+        seed=metadata["recipe"]["seed"],
+        gathering=metadata["seconds"]["material"],
+        training=metadata["seconds"]["training"],
+        hardware=metadata["hardware"],
+        temperature=metadata["temperature"],
+        reject_below=metadata["reject_below"],
+        percent=ACCEPTED,
+        rows="\n".join(rows),
+    )
+
+
+if __name__ == "__main__":
+    main()

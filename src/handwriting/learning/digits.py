@@ -1,0 +1,216 @@
+"""The shipped model's own training: MNIST's train part, our drawings of it and of what is no digit -> two answers.
+
+One network answers two questions: which digit (`logits`), and whether the picture shows one whole digit at all
+(`character`, the reject head). Each batch mixes five pools: MNIST as it is, MNIST and drawings through photos and the
+real normal form, drawn digits, digits with a sliver of a neighbour, and negatives. All of it is warped, and half of
+it degraded by `photo.photograph`. The weights handed out are a running mean of the trained ones (Polyak and Juditsky
+1992), which evens out the last steps' noise.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own convention)
+from torch import Generator, Tensor, nn
+
+from handwriting.data import Dataset
+from handwriting.errors import TrainingError
+from handwriting.learning.photo import photograph, smooth_field, uniform
+from handwriting.learning.synthesis import Source, crowded, drawn_digits, negatives, photographed
+
+NO_DIGIT = -1  # the label of what is no digit
+MNIST_MEAN, MNIST_STD = 0.1307, 0.3081  # of the train part's pixels in [0, 1]
+PEAK_RATE, WARM_UP, WEIGHT_DECAY = 0.008, 0.15, 0.02
+SMOOTHING = 0.1
+CHARACTER_WEIGHT = 0.5  # of the reject head's loss beside the digits'
+MEAN_EVERY, MEAN_DECAY = 4, 0.98
+
+
+class DigitsNetwork(nn.Module):
+    """Six convolutions and two heads, 319,723 parameters.
+
+    (N, 28, 28) -> 3x3, 32 -> 26 -> 2x2 stride 2 -> 13 -> 3x3, 64 -> 11 -> 3x3, 64 -> 9 -> pool -> 4 -> 3x3 padded, 128
+    -> 3x3, 128 -> 2 -> 512 numbers -> linear 10, and linear 64 - ReLU - linear 1. BatchNorm and ReLU after the 3x3s.
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            *_block(1, width),
+            nn.Conv2d(width, width, 2, 2, bias=False),
+            *_block(width, 2 * width),
+            *_block(2 * width, 2 * width),
+            nn.MaxPool2d(2),
+            *_block(2 * width, 4 * width, padding=1),
+            *_block(4 * width, 4 * width),
+            nn.Flatten(),
+            nn.Dropout(0.15),
+        )
+        self.digit = nn.Linear(16 * width, 10)
+        self.character = nn.Sequential(nn.Linear(16 * width, 64), nn.ReLU(), nn.Linear(64, 1))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images float (N, 28, 28) in [0, 1] -> logits (N, 10), character (N,): the logit of "one whole digit"."""
+        features = self.trunk((images.unsqueeze(1) - MNIST_MEAN) / MNIST_STD)
+        return self.digit(features), self.character(features)[:, 0]
+
+
+def _block(inputs: int, outputs: int, padding: int = 0) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(inputs, outputs, 3, padding=padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Training material of one kind: images uint8 (N, 28, 28), labels (N,) or NO_DIGIT; how many go into a batch."""
+
+    images: Tensor
+    labels: Tensor
+    a_batch: int
+
+
+def gather(train: Dataset, generator: Generator, scale: float = 1.0) -> tuple[Pool, ...]:
+    """MNIST's train part -> the pools, MNIST itself first. About seven minutes' work on one core at ``scale`` 1.
+
+    Raises:
+        TrainingError: the data is not the ten digits.
+    """
+    if train.classes != tuple("0123456789"):
+        raise TrainingError(f"{train.name}: the digits model learns the classes 0 to 9, not {', '.join(train.classes)}")
+
+    def sized(count: int) -> int:
+        return max(round(count * scale), 40)
+
+    real: Source = torch.from_numpy(train.images), torch.from_numpy(train.labels)
+    none = negatives(sized(60_000), real, generator)
+    drawn = drawn_digits(sized(30_000), generator)
+    chosen = torch.randperm(len(real[1]), generator=generator)[: sized(10_000)]
+    shown = (real[0][chosen], real[1][chosen]), _some(drawn, sized(4_000), generator)
+    digits = torch.cat([images for images, _ in shown]), torch.cat([labels for _, labels in shown])
+    photos, rows = photographed(digits[0], generator)
+    order = torch.randperm(len(none), generator=generator)[: sized(6_000)]
+    no_photos, _ = photographed(none[order], generator)
+    return (
+        Pool(*real, a_batch=112),
+        Pool(photos, digits[1][rows], a_batch=20),
+        Pool(*drawn, a_batch=16),
+        Pool(*crowded(sized(30_000), real, generator), a_batch=12),
+        Pool(none, torch.full((len(none),), NO_DIGIT), a_batch=34),
+        Pool(no_photos, torch.full((len(no_photos),), NO_DIGIT), a_batch=10),
+    )
+
+
+def _some(source: Source, count: int, generator: Generator) -> Source:
+    order = torch.randperm(len(source[1]), generator=generator)[:count]
+    return source[0][order], source[1][order]
+
+
+def warp(images: Tensor, generator: Generator) -> Tensor:
+    """float32 (N, 1, 28, 28) -> the same, each turned, slanted, scaled, shifted and bent a little.
+
+    Affine (up to 0.22 radians, slant 0.2, scale 12%, aspect 10%, shift 2 pixels) and elastic (a smooth random field;
+    Simard, Steinkraus, Platt 2003, "Best Practices for Convolutional Neural Networks") in one sampling.
+    """
+
+    def even(reach: float) -> Tensor:
+        return uniform(images, generator, -reach, reach).flatten()
+
+    turn, slant, scale, aspect = even(0.22), even(0.2), 1 + even(0.12), 1 + even(0.1)
+    cos, sin = turn.cos(), turn.sin()
+    rows = [cos * scale * aspect, (slant - sin) * scale, even(0.14), sin * scale, cos * scale / aspect, even(0.14)]
+    grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), align_corners=False)
+    bend = torch.cat([smooth_field(images, generator, 7), smooth_field(images, generator, 7)], 1).permute(0, 2, 3, 1)
+    return F.grid_sample(images, grid + 0.045 * bend, align_corners=False)
+
+
+@dataclass(frozen=True)
+class DigitsEpoch:
+    """One pass over MNIST's train part: its number from 1, mean loss, seconds, and the weights' mean so far."""
+
+    number: int
+    loss: float
+    seconds: float
+    network: DigitsNetwork
+
+
+def train_digits(
+    pools: tuple[Pool, ...], *, epochs: int, generator: Generator, share: float = 0.5
+) -> Iterator[DigitsEpoch]:
+    """Pools -> one DigitsEpoch at a time; an epoch passes once over the first pool and draws from the others.
+
+    AdamW, one cycle of the learning rate (Smith and Topin 2018), bfloat16 where the processor computes in it.
+    ``share`` of every batch is degraded like photos. Initial weights come from the generator too.
+
+    Raises:
+        TrainingError: ``epochs`` below 1, too few images for a batch, or a loss that is not finite.
+    """
+    first = pools[0]
+    steps = len(first.images) // first.a_batch
+    if epochs < 1 or steps < 1:
+        raise TrainingError(
+            f"epochs must be at least 1 and images at least {first.a_batch}, not {epochs} and {len(first.images)}"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        network = DigitsNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        mean = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
+        weights = [value for value in network.parameters() if value.ndim > 1]
+        others = [value for value in network.parameters() if value.ndim <= 1]
+        groups = [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, PEAK_RATE, fused=True)
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, PEAK_RATE, total_steps=epochs * steps + 1, pct_start=WARM_UP
+        )
+        step = 0
+        for number in range(1, epochs + 1):
+            started, total = time.perf_counter(), 0.0
+            order = torch.randperm(len(first.images), generator=generator)
+            network.train()
+            for place in range(steps):
+                images, labels = _batch(pools, order[place * first.a_batch : (place + 1) * first.a_batch], generator)
+                loss = _loss(network, photograph(warp(images, generator), generator, share), labels)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                cycle.step()
+                step += 1
+                total += float(loss.detach())
+                if step % MEAN_EVERY == 0:
+                    _follow(mean, network, step // MEAN_EVERY)
+            if not math.isfinite(total):
+                raise TrainingError(f"the loss is not finite in epoch {number}; try another seed")
+            yield DigitsEpoch(number, total / steps, time.perf_counter() - started, mean)
+
+
+def _batch(pools: tuple[Pool, ...], rows: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """The given rows of the first pool and random ones of the others -> float32 (B, 1, 28, 28), labels (B,)."""
+    chosen = [rows] + [torch.randint(len(pool.labels), (pool.a_batch,), generator=generator) for pool in pools[1:]]
+    images = torch.cat([pool.images[part] for pool, part in zip(pools, chosen, strict=True)])
+    labels = torch.cat([pool.labels[part] for pool, part in zip(pools, chosen, strict=True)])
+    return images.float().div_(255).unsqueeze(1), labels
+
+
+def _loss(network: DigitsNetwork, images: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of the digits plus the reject head's binary one, both with smoothed targets."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        logits, character = network(images[:, 0])
+    digit = labels != NO_DIGIT
+    target = digit.float() * (1 - 0.2 * SMOOTHING) + 0.1 * SMOOTHING
+    which = F.cross_entropy(logits.float(), labels, ignore_index=NO_DIGIT, label_smoothing=SMOOTHING)
+    return which + CHARACTER_WEIGHT * F.binary_cross_entropy_with_logits(character.float(), target)
+
+
+@torch.no_grad()
+def _follow(mean: nn.Module, network: nn.Module, updates: int) -> None:
+    """Move the running mean of weights towards the network's; early on it follows faster."""
+    keep = min(MEAN_DECAY, updates / (updates + 10))
+    for kept, new in zip(mean.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.dtype.is_floating_point:
+            kept.lerp_(new, 1 - keep)
+        else:
+            kept.copy_(new)
