@@ -9,9 +9,10 @@ from typing import Any
 
 from handwriting.errors import TrainingError, UnknownName
 
-NETWORK_NAMES = ("classic",)
-OPTIMIZER_NAMES = ("adam",)
-SCHEDULE_NAMES = ("constant",)
+NETWORK_NAMES = ("classic", "fast", "strong")
+OPTIMIZER_NAMES = ("adam", "adamw")
+SCHEDULE_NAMES = ("constant", "linear", "cosine")
+PRECISION_NAMES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +24,23 @@ class Recipe:
         network: a name of `NETWORK_NAMES`.
         optimizer: a name of `OPTIMIZER_NAMES`.
         learning_rate: the highest of the schedule, in (0, 10].
-        schedule: a name of `SCHEDULE_NAMES`.
+        schedule: a name of `SCHEDULE_NAMES`: how the learning rate falls after the warm-up.
         batch_size: characters a step, in 1..65536.
         epochs: passes over the train part, in 1..1000.
+        least_steps: on small data, `for_characters` adds epochs until there are so many steps; in 0..100000.
+        warm_up: share of all steps in which the learning rate rises from near 0, in [0, 0.9].
+        beta2: how slowly Adam forgets squared gradients, in [0, 0.99999].
         l2: weight of the penalty on the sum of squares of the first linear layer's weights, in [0, 1].
+        weight_decay: AdamW's, of weights but not of biases and normalisation, in [0, 10].
+        label_smoothing: share of the target spread over all classes, in [0, 0.9].
+        average: the weights kept are a moving average over about this many steps; 0 keeps the last. In 0..100000.
+        shift: each batch moves by up to this many pixels, in 0..8.
+        warp: strength of turning, slanting, zooming, moving and bending each character, in [0, 3]; 0 is none.
+        photo: share of each batch that is degraded as a camera and paper would, in [0, 1].
+        erase: share of each batch that loses a box of its pixels, in [0, 1].
+        precision: "bfloat16" computes so where the device does it natively, and as "float32" elsewhere.
+        ensemble: networks trained side by side on draws of their own, answering as one; in 1..16.
+        views: shifted views of each image that the answer is a mean over (test-time augmentation), in 1..5.
         patience: stop after this many epochs without a better valid accuracy; None never stops early.
         seed: of initial weights, order and augmentation; the split's seed too. In 0..2^31-1.
 
@@ -42,7 +56,20 @@ class Recipe:
     schedule: str
     batch_size: int
     epochs: int
+    least_steps: int = 0
+    warm_up: float = 0.0
+    beta2: float = 0.999
     l2: float = 0.0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    average: int = 0
+    shift: int = 0
+    warp: float = 0.0
+    photo: float = 0.0
+    erase: float = 0.0
+    precision: str = "float32"
+    ensemble: int = 1
+    views: int = 1
     patience: int | None = None
     seed: int = 11
 
@@ -51,16 +78,18 @@ class Recipe:
             ("network", self.network, NETWORK_NAMES),
             ("optimizer", self.optimizer, OPTIMIZER_NAMES),
             ("schedule", self.schedule, SCHEDULE_NAMES),
+            ("precision", self.precision, PRECISION_NAMES),
         ):
             if name not in known:
                 raise UnknownName(kind, name, known)
-        _check("learning_rate", self.learning_rate, 1e-8, 10.0)
-        _check("batch_size", self.batch_size, 1, 65536)
-        _check("epochs", self.epochs, 1, 1000)
-        _check("l2", self.l2, 0.0, 1.0)
-        _check("seed", self.seed, 0, 2**31 - 1)
-        if self.patience is not None:
-            _check("patience", self.patience, 1, 1000)
+        for option, (low, high) in _RANGES.items():
+            _check(option, getattr(self, option), low, high)
+
+    def for_characters(self, count: int) -> Recipe:
+        """The number of characters to train on -> this recipe, with more epochs where `least_steps` asks for them."""
+        steps = math.ceil(count / self.batch_size)
+        epochs = min(max(self.epochs, math.ceil(self.least_steps / steps)), int(_RANGES["epochs"][1]))
+        return dataclasses.replace(self, epochs=epochs)
 
     def as_json(self) -> dict[str, Any]:
         """The recipe in JSON types; `from_json` gives it back."""
@@ -75,8 +104,35 @@ class Recipe:
             raise TrainingError(f"this is not a recipe of this version of handwriting: {error}") from error
 
 
-def _check(option: str, value: float, low: float, high: float) -> None:
-    if isinstance(value, bool) or not (math.isfinite(value) and low <= value <= high):
+# option -> the least and the greatest value it takes
+_RANGES: dict[str, tuple[float, float]] = {
+    "learning_rate": (1e-8, 10.0),
+    "batch_size": (1, 65536),
+    "epochs": (1, 1000),
+    "least_steps": (0, 100_000),
+    "warm_up": (0.0, 0.9),
+    "beta2": (0.0, 0.99999),
+    "l2": (0.0, 1.0),
+    "weight_decay": (0.0, 10.0),
+    "label_smoothing": (0.0, 0.9),
+    "average": (0, 100_000),
+    "shift": (0, 8),
+    "warp": (0.0, 3.0),
+    "photo": (0.0, 1.0),
+    "erase": (0.0, 1.0),
+    "ensemble": (1, 16),
+    "views": (1, 5),
+    "patience": (1, 1000),
+    "seed": (0, 2**31 - 1),
+}
+_WHOLE = {option for option, (low, _high) in _RANGES.items() if isinstance(low, int)}
+
+
+def _check(option: str, value: float | None, low: float, high: float) -> None:
+    if option == "patience" and value is None:
+        return
+    kind = int if option in _WHOLE else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
         raise TrainingError(f"{option} must lie in {low:g}..{high:g}, not {value}")
 
 
@@ -94,6 +150,40 @@ RECIPES: dict[str, Recipe] = {
             batch_size=256,
             epochs=15,
             l2=0.001,
+        ),
+        # 99% in seconds: docs/experiments.md says what each part gave.
+        Recipe(
+            name="fast",
+            network="fast",
+            optimizer="adamw",
+            learning_rate=0.02,
+            schedule="linear",
+            batch_size=256,
+            epochs=2,
+            least_steps=200,
+            warm_up=0.25,
+            beta2=0.95,
+            weight_decay=0.01,
+            label_smoothing=0.05,
+            shift=1,
+            precision="bfloat16",
+        ),
+        Recipe(
+            name="strong",
+            network="strong",
+            optimizer="adamw",
+            learning_rate=0.01,
+            schedule="cosine",
+            batch_size=256,
+            epochs=40,
+            least_steps=2000,
+            warm_up=0.15,
+            beta2=0.99,
+            weight_decay=0.02,
+            label_smoothing=0.1,
+            average=160,
+            warp=1.0,
+            precision="bfloat16",
         ),
     )
 }

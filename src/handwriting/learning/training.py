@@ -16,20 +16,14 @@ from torch import Tensor, nn
 
 from handwriting.data import Dataset
 from handwriting.errors import CheckpointError, TrainingError
-from handwriting.learning.networks import build, first_linear
+from handwriting.learning.augment import augment
+from handwriting.learning.device import native_bfloat16
+from handwriting.learning.networks import adjust, build, first_linears
+from handwriting.learning.optimizing import OPTIMIZERS, Average, learning_rate
 from handwriting.learning.recipes import Recipe
 
 Progress = Callable[[int, int], None]  # (characters seen in this epoch, characters in all)
 _EVALUATION_BATCH = 1000
-
-OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {
-    # foreach: the same arithmetic as the loop over parameters, in fewer Python steps
-    "adam": lambda network, recipe: torch.optim.Adam(network.parameters(), recipe.learning_rate, foreach=True),
-}
-
-# The share of the training done, in [0, 1) -> what the recipe's learning rate is multiplied by. Functions of the step
-# alone: nothing of a schedule needs saving.
-SCHEDULES: dict[str, Callable[[float], float]] = {"constant": lambda _done: 1.0}
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,7 @@ class Training:
 
     Attributes:
         recipe, device: as given.
-        network: the network, its weights as they stand.
+        network: the one that answers: its weights as they stand, or their moving average where the recipe keeps one.
         history: the epochs so far.
         best_epoch: the number of the epoch of highest valid accuracy (at equal accuracy lowest valid loss); 0 before
             the first.
@@ -71,14 +65,19 @@ class Training:
         if len(train) == 0 or len(valid) == 0:
             raise TrainingError(f"{train.name}: nothing to train or to validate on")
         self.recipe, self.device = recipe, device
-        self.network = build(recipe.network, len(train.classes), recipe.seed).to(device)
-        self.optimizer = OPTIMIZERS[recipe.optimizer](self.network, recipe)
+        learner = build(recipe.network, len(train.classes), recipe.seed, ensemble=recipe.ensemble, views=recipe.views)
+        adjust(learner, torch.from_numpy(train.images))
+        self._learner = learner.to(device)
+        self._average = Average(self._learner, recipe.average) if recipe.average else None
+        self.network = self._average.network if self._average else self._learner
+        self.optimizer = OPTIMIZERS[recipe.optimizer](self._learner, recipe)
         self.history: list[Epoch] = []
         self.best_epoch = 0
         self.best_weights: dict[str, Tensor] = {}
         self._images = torch.from_numpy(train.images).to(device)
         self._labels = torch.from_numpy(train.labels).to(device)
         self._valid = valid
+        self._bfloat16 = recipe.precision == "bfloat16" and native_bfloat16(device)
 
     @property
     def finished(self) -> bool:
@@ -125,30 +124,43 @@ class Training:
         recipe, count = self.recipe, len(self._labels)
         generator = torch.Generator().manual_seed(_mix(recipe.seed, number))
         order = torch.randperm(count, generator=generator).to(self.device)
-        penalised = first_linear(self.network).weight if recipe.l2 else None
-        schedule, steps = SCHEDULES[recipe.schedule], math.ceil(count / recipe.batch_size)
+        drawing = torch.Generator(self.device).manual_seed(_mix(recipe.seed, number))
+        steps = math.ceil(count / recipe.batch_size)
         total, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-        self.network.train()
+        self._learner.train()
         # Dropout draws from torch's global state: lent to this epoch, and given back as it was.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(_mix(recipe.seed, number))
             for step, batch in enumerate(order.split(recipe.batch_size)):
-                rate = recipe.learning_rate * schedule((number - 1 + step / steps) / recipe.epochs)
+                rate = learning_rate(recipe, (number - 1 + step / steps) / recipe.epochs)
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate
-                images, labels = self._images[batch].float().div_(255), self._labels[batch]
-                logits = self.network(images)
-                cross_entropy = nn.functional.cross_entropy(logits, labels)
-                loss = cross_entropy if penalised is None else cross_entropy + recipe.l2 * penalised.square().sum()
-                self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                self.optimizer.step()
-                with torch.no_grad():
-                    total += cross_entropy * len(batch)
-                    correct += (logits.argmax(1) == labels).sum()
+                cross_entropy, right = self._step(batch, drawing)
+                if self._average:
+                    self._average.update((number - 1) * steps + step + 1)
+                total += cross_entropy * len(batch)
+                correct += right / recipe.ensemble
                 if progress is not None:
                     progress(step * recipe.batch_size + len(batch), count)
         return float(total) / count, float(correct) / count
+
+    def _step(self, batch: Tensor, drawing: torch.Generator) -> tuple[Tensor, Tensor]:
+        """One step on these indices -> (mean cross-entropy, how many answers were right, of all members)."""
+        recipe = self.recipe
+        batch = batch.repeat(recipe.ensemble)  # each member sees the same characters, each with its own draws
+        images, labels = augment(self._images[batch], recipe, drawing), self._labels[batch]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+            logits = self._learner(images)
+        logits = logits.float()
+        cross_entropy = nn.functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        # Members share no weights: the sum of their losses gives each the gradients that it would have alone.
+        loss = cross_entropy * recipe.ensemble
+        if recipe.l2:
+            loss = loss + recipe.l2 * sum(layer.weight.square().sum() for layer in first_linears(self._learner))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return cross_entropy.detach(), (logits.detach().argmax(1) == labels).sum()
 
     def _validate(self) -> tuple[float, float]:
         logits = torch.from_numpy(infer(self.network, self._valid.images, self.device)).double()
@@ -158,7 +170,9 @@ class Training:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that `restore` needs to go on bit for bit: tensors by name, and a document of JSON types."""
-        tensors = {f"network/{name}": value for name, value in self.network.state_dict().items()}
+        tensors = {f"network/{name}": value for name, value in self._learner.state_dict().items()}
+        if self._average:
+            tensors |= {f"average/{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"best/{name}": value for name, value in self.best_weights.items()}
         saved = self.optimizer.state_dict()
         numbers: dict[str, dict[str, float]] = {}
@@ -183,7 +197,7 @@ class Training:
             raise CheckpointError(
                 f"the checkpoint was made by another recipe ({', '.join(changed)} differ); resume with the same options"
             )
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "best": {}, "optimizer": {}}
         for name, value in tensors.items():
             part, _, rest = name.partition("/")
             parts[part][rest] = value
@@ -192,12 +206,19 @@ class Training:
             index, _, key = name.partition("/")
             state.setdefault(int(index), {})[key] = value
         try:
-            self.network.load_state_dict(parts["network"])
+            self._learner.load_state_dict(parts["network"])
+            if self._average:
+                self.network.load_state_dict(parts["average"])
             self.optimizer.load_state_dict(
                 {"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]}
             )
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError("the checkpoint does not fit this network; train anew with --overwrite") from error
+        # Saved densely: back into each parameter's own order of axes, which fused optimisers take for granted.
+        for parameter, entry in self.optimizer.state.items():
+            for key, value in entry.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    entry[key] = torch.empty_like(parameter).copy_(value)
         self.best_weights = {name: value.to(self.device) for name, value in parts["best"].items()}
         self.best_epoch = document["best_epoch"]
         self.history = [Epoch(**entry) for entry in document["history"]]

@@ -1,0 +1,80 @@
+"""What turns gradients into weights: optimisers, schedules of the learning rate, and the moving average of weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from handwriting.learning.recipes import Recipe
+
+_END = 0.01  # of the peak: where falling schedules end
+_AVERAGE_EVERY = 4  # steps: as good as every step, at a quarter of the cost
+
+
+def _adamw(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW whose decay spares biases and normalisation."""
+    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in learned if parameter.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [parameter for parameter in learned if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in learned)
+    return torch.optim.AdamW(groups, recipe.learning_rate, betas=(0.9, recipe.beta2), fused=fused)
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {
+    # foreach: the same arithmetic as the loop over parameters, in fewer Python steps
+    "adam": lambda network, recipe: torch.optim.Adam(
+        network.parameters(), recipe.learning_rate, betas=(0.9, recipe.beta2), foreach=True
+    ),
+    "adamw": _adamw,
+}
+
+
+def _linear(done: float) -> float:
+    return _END + (1 - _END) * (1 - done)
+
+
+def _cosine(done: float) -> float:
+    return _END + (1 - _END) * (1 + math.cos(math.pi * done)) / 2
+
+
+# The share done of what follows the warm-up, in [0, 1) -> what the recipe's learning rate is multiplied by. Functions
+# of the step alone: nothing of a schedule needs saving.
+SCHEDULES: dict[str, Callable[[float], float]] = {"constant": lambda _done: 1.0, "linear": _linear, "cosine": _cosine}
+
+
+def learning_rate(recipe: Recipe, done: float) -> float:
+    """The share of the training done, in [0, 1) -> the step's learning rate, after a linear warm-up."""
+    if done < recipe.warm_up:
+        return recipe.learning_rate * max(done / recipe.warm_up, _END)
+    return recipe.learning_rate * SCHEDULES[recipe.schedule]((done - recipe.warm_up) / (1 - recipe.warm_up))
+
+
+class Average:
+    """The exponential moving average of a network's weights, normalisation statistics included.
+
+    Attributes:
+        network: a copy that holds the average, in evaluation mode.
+    """
+
+    def __init__(self, learner: nn.Module, steps: int) -> None:
+        self.network = copy.deepcopy(learner).eval().requires_grad_(False)
+        self._steps = steps
+        self._pairs = _values(self.network), _values(learner)
+
+    def update(self, step: int) -> None:
+        """After the step of this number, counted from 1: move towards the learner, faster while it is young."""
+        if step % _AVERAGE_EVERY:
+            return
+        keep = min(1 - _AVERAGE_EVERY / self._steps, step / (step + 10 * _AVERAGE_EVERY))
+        with torch.no_grad():
+            torch._foreach_lerp_(*self._pairs, 1 - keep)
+
+
+def _values(network: nn.Module) -> list[Tensor]:
+    return [value for value in network.state_dict().values() if value.dtype.is_floating_point]
