@@ -36,5 +36,5 @@ def describe(device: torch.device) -> str:
 def native_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies in bfloat16 itself: an emulated one is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())

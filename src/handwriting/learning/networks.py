@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
@@ -22,8 +21,6 @@ class Classic(nn.Module):
     (N, 28, 28) -> conv 7x7, 32, padding 1 -> 24 -> pool -> 12 -> conv 7x7, 64, padding 1 -> 8 -> pool -> 4 -> linear
     1024 -> 128 -> C, with ReLU between: 234,506 parameters for 10 classes; trained on pixels in [0, 1] as they are.
     """
-
-    memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -50,8 +47,6 @@ class Fast(nn.Module):
     Normalisation comes after the pool, not before: a quarter of the elements to work on.
     """
 
-    memory_format: ClassVar[torch.memory_format] = torch.channels_last  # bfloat16 convolutions: 1.5 times as fast
-
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.stem = Whitening(32, size=5, stride=2)
@@ -77,8 +72,6 @@ class Strong(nn.Module):
     pool -> 4 -> conv 3x3, padding 1, 128 -> 4 -> conv 3x3, 128 -> 2 -> dropout 0.2 -> linear 512 -> C; batch
     normalisation and ReLU after each 3x3 convolution: 286,826 parameters for 10 classes.
     """
-
-    memory_format: ClassVar[torch.memory_format] = torch.channels_last
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -140,6 +133,8 @@ class Ensemble(nn.Module):
 
 
 NETWORKS: dict[str, Callable[[int], nn.Module]] = {"classic": Classic, "fast": Fast, "strong": Strong}
+# Whose weights lie channels last: a step of `fast` then takes 7.5 ms in bfloat16 instead of 11.4.
+_CHANNELS_LAST = ("fast", "strong")
 
 
 def build(network: str, classes: int, seed: int, *, ensemble: int = 1, views: int = 1) -> nn.Module:
@@ -153,7 +148,9 @@ def build(network: str, classes: int, seed: int, *, ensemble: int = 1, views: in
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed((seed + index * 0x9E3779B1) % 2**32)  # far from the seeds that people choose
             member = NETWORKS[network](classes)
-        members.append(member.to(memory_format=member.memory_format))
+        if network in _CHANNELS_LAST:
+            member.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
+        members.append(member)
     return members[0] if ensemble == 1 and views == 1 else Ensemble(members, views)
 
 
