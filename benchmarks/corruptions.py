@@ -238,7 +238,7 @@ def to_levels(image: Image) -> NDArray[np.uint8]:
 def from_levels(image: Any) -> Image:
     """0..255 -> 0..1."""
     levels: Image = np.asarray(image, np.float32)
-    return levels / np.float32(255)
+    return np.divide(levels, 255, dtype=np.float32)
 
 
 def damaged(kind: Damage, images: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:

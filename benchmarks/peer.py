@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def installed() -> bool:
     return importlib.util.find_spec("digit_recognizer") is not None
 
 
+@cache  # asked again once it stands in, it would take itself for torchvision
 def stand_in() -> str:
     """A folder to put on the path: torchvision's four transforms; "" where torchvision itself works."""
     try:

@@ -26,34 +26,33 @@ from handwriting.learning.synthesis import Source, crowded, drawn_digits, negati
 
 NO_DIGIT = -1  # the label of what is no digit
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081  # of the train part's pixels in [0, 1]
-PEAK_RATE, WARM_UP, WEIGHT_DECAY = 0.008, 0.15, 0.02
+RATE, WARM_UP, COOL_DOWN, WEIGHT_DECAY = 0.005, 0.03, 0.35, 0.02  # the second and third: shares of all steps
 SMOOTHING = 0.1
 CHARACTER_WEIGHT = 0.5  # of the reject head's loss beside the digits'
 MEAN_EVERY, MEAN_DECAY = 4, 0.98
 
 
 class DigitsNetwork(nn.Module):
-    """Six convolutions and two heads, 319,723 parameters.
+    """Five convolutions and two heads, 316,139 parameters.
 
-    (N, 28, 28) -> 3x3, 32 -> 26 -> 2x2 stride 2 -> 13 -> 3x3, 64 -> 11 -> 3x3, 64 -> 9 -> pool -> 4 -> 3x3 padded, 128
-    -> 3x3, 128 -> 2 -> 512 numbers -> linear 10, and linear 64 - ReLU - linear 1. BatchNorm and ReLU after the 3x3s.
+    (N, 28, 28) -> 5x5 stride 2, 32 -> 13 -> 3x3, 64 -> 11 -> 3x3, 64 -> 9 -> pool -> 4 -> 3x3 padded, 128 -> 3x3, 128
+    -> 2 -> 512 numbers -> linear 10, and linear 64 - ReLU - linear 1. BatchNorm and ReLU after every convolution.
     """
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.trunk = nn.Sequential(
-            *_block(1, width),
-            nn.Conv2d(width, width, 2, 2, bias=False),
-            *_block(width, 2 * width),
-            *_block(2 * width, 2 * width),
+            *_block(1, 32, size=5, stride=2, padding=1),
+            *_block(32, 64),
+            *_block(64, 64),
             nn.MaxPool2d(2),
-            *_block(2 * width, 4 * width, padding=1),
-            *_block(4 * width, 4 * width),
+            *_block(64, 128, padding=1),
+            *_block(128, 128),
             nn.Flatten(),
-            nn.Dropout(0.15),
+            nn.Dropout(0.1),
         )
-        self.digit = nn.Linear(16 * width, 10)
-        self.character = nn.Sequential(nn.Linear(16 * width, 64), nn.ReLU(), nn.Linear(64, 1))
+        self.digit = nn.Linear(512, 10)
+        self.character = nn.Sequential(nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images float (N, 28, 28) in [0, 1] -> logits (N, 10), character (N,): the logit of "one whole digit"."""
@@ -61,8 +60,9 @@ class DigitsNetwork(nn.Module):
         return self.digit(features), self.character(features)[:, 0]
 
 
-def _block(inputs: int, outputs: int, padding: int = 0) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(inputs, outputs, 3, padding=padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+def _block(inputs: int, outputs: int, size: int = 3, stride: int = 1, padding: int = 0) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(inputs, outputs, size, stride, padding, bias=False)
+    return convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def train_digits(
 ) -> Iterator[DigitsEpoch]:
     """Pools -> one DigitsEpoch at a time; an epoch passes once over the first pool and draws from the others.
 
-    AdamW, one cycle of the learning rate (Smith and Topin 2018), bfloat16 where the processor computes in it.
+    AdamW at a steady rate, warmed up and cooled down (`_rate`), in bfloat16 where the processor computes in it.
     ``share`` of every batch is degraded like photos. Initial weights come from the generator too.
 
     Raises:
@@ -162,22 +162,20 @@ def train_digits(
         weights = [value for value in network.parameters() if value.ndim > 1]
         others = [value for value in network.parameters() if value.ndim <= 1]
         groups = [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, PEAK_RATE, fused=True)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, PEAK_RATE, total_steps=epochs * steps + 1, pct_start=WARM_UP
-        )
+        optimizer = torch.optim.AdamW(groups, RATE, fused=True)
         step = 0
         for number in range(1, epochs + 1):
             started, total = time.perf_counter(), 0.0
             order = torch.randperm(len(first.images), generator=generator)
             network.train()
             for place in range(steps):
+                for group in optimizer.param_groups:
+                    group["lr"] = RATE * _rate(step / (epochs * steps))
                 images, labels = _batch(pools, order[place * first.a_batch : (place + 1) * first.a_batch], generator)
                 loss = _loss(network, photograph(warp(images, generator), generator, share), labels)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
-                cycle.step()
                 step += 1
                 total += float(loss.detach())
                 if step % MEAN_EVERY == 0:
@@ -185,6 +183,15 @@ def train_digits(
             if not math.isfinite(total):
                 raise TrainingError(f"the loss is not finite in epoch {number}; try another seed")
             yield DigitsEpoch(number, total / steps, time.perf_counter() - started, mean)
+
+
+def _rate(done: float) -> float:
+    """Share of all steps done, 0 to 1 -> share of the learning rate: up, level, then straight down to nothing.
+
+    The trapezoid does as well as a cosine of the same length (Haegele et al. 2024, "Scaling Laws and Compute-Optimal
+    Training Beyond Fixed Training Durations").
+    """
+    return min(1.0, (done + 1e-3) / WARM_UP, (1 - done) / COOL_DOWN)
 
 
 def _batch(pools: tuple[Pool, ...], rows: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
