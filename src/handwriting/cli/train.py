@@ -32,6 +32,10 @@ def train(
     patience: Annotated[
         int | None, typer.Option("--patience", help="Stop after this many epochs without a better valid accuracy.")
     ] = None,
+    ensemble: Annotated[
+        int | None, typer.Option("--ensemble", help="Train so many networks that answer as one.", metavar="K")
+    ] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="Answer with the mean over five shifted views.")] = False,
     split_by: Annotated[
         str,
         typer.Option("--split-by", help="By writer keeps each writer on one side.", metavar="class|writer"),
@@ -51,7 +55,9 @@ def train(
     from handwriting.learning.recipes import recipe as named_recipe
     from handwriting.runs import train as run_training
 
-    named_recipe(recipe, seed=seed, epochs=epochs, patience=patience)  # refuse what is wrong before torch is loaded
+    named_recipe(
+        recipe, seed=seed, epochs=epochs, patience=patience, ensemble=ensemble
+    )  # refuse what is wrong before torch is loaded
     with _watching() as watch:
         run = run_training(
             data,
@@ -60,6 +66,8 @@ def train(
             seed=seed,
             epochs=epochs,
             patience=patience,
+            ensemble=ensemble,
+            tta=tta,
             data_dir=data_dir,
             split_by=split_by,
             device=device,

@@ -26,6 +26,7 @@ def save(path: Path, state: State, *, keep_previous: bool = True) -> None:
     A kill between the two renames leaves no `path` but a whole `previous(path)`, which `load` then takes.
     """
     tensors, document = state
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}  # as the format wants them
     with whole(path) as temporary:
         try:
             save_file(tensors, temporary, metadata={_DOCUMENT: json.dumps(document)})

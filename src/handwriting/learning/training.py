@@ -188,7 +188,7 @@ class Training:
             "best_epoch": self.best_epoch,
             "optimizer": numbers,
         }
-        return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, document
+        return {name: value.detach().cpu() for name, value in tensors.items()}, document
 
     def restore(self, tensors: dict[str, Tensor], document: dict[str, Any]) -> None:
         """Go on from what `state` gave. Raises CheckpointError when it belongs to another recipe or network."""

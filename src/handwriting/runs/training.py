@@ -80,6 +80,8 @@ def train(
     seed: int | None = None,
     epochs: int | None = None,
     patience: int | None = None,
+    ensemble: int | None = None,
+    tta: bool = False,
     data_dir: str | Path | None = None,
     split_by: str = "class",
     device: str = "auto",
@@ -93,7 +95,10 @@ def train(
         data: a data set's name, a folder with a subfolder for each class, or a .npz or .parquet file.
         recipe: a name, or a Recipe.
         out: the run's folder.
-        seed, epochs, patience: change the recipe where they are not None.
+        seed, epochs, patience: change the recipe where they are not None. Without `epochs`, a recipe in a hurry takes
+            more of them on small data (`Recipe.least_steps`).
+        ensemble: so many networks, trained side by side, answer as one, in one model file; 1 to 16.
+        tta: the model looks at each image in five places and answers with the mean (test-time augmentation).
         data_dir: looked in for data first.
         split_by: "class", or "writer" to keep each writer on one side.
         device: "auto", "cpu", "cuda" or "mps".
@@ -107,7 +112,7 @@ def train(
     from handwriting.learning import device as devices  # torch: only here, where it trains
 
     watch = watch or Watch()
-    changes = {"seed": seed, "epochs": epochs, "patience": patience}
+    changes = {"seed": seed, "epochs": epochs, "patience": patience, "ensemble": ensemble, "views": 5 if tta else None}
     plan = named_recipe(recipe, **changes) if isinstance(recipe, str) else changed(recipe, **changes)
     if split_by not in data_room.SPLITS_BY:
         raise UnknownName("way to split", split_by, data_room.SPLITS_BY)
@@ -119,6 +124,8 @@ def train(
         report = folder.read_json("report.json")
         return Run(folder.path, folder.model, report, int(report["best_epoch"]))
     splits = data_room.split(data_room.load(data, data_dir=data_dir), seed=plan.seed, by=by)
+    if epochs is None:
+        plan = plan.for_characters(len(splits.train))
     _begin(folder, plan, splits, resume=resume)
     watch.started(plan, splits, devices.describe(where))
     return _carry_out(folder, plan, splits, where, watch, resume=resume)
