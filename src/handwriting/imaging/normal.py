@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handwriting.imaging.ink import find_ink, grey_levels
+from handwriting.imaging.ink import CHARACTER_REACH, Ink, find_ink, grey_levels, has_light_ink
+from handwriting.imaging.rules import erase_rules
 
 # LeCun, Bottou, Bengio, Haffner 1998, section III.A: the longest side becomes 20, the centre of mass the middle of 28.
 SIDE, BOX = 28, 20
@@ -47,7 +48,7 @@ def normal_form(picture: NDArray[np.uint8]) -> NormalForm:
     grey = grey_levels(picture)
     height, width = grey.shape
     work = _work_size(grey)
-    ink = find_ink(work)
+    ink = find_ink(work, CHARACTER_REACH, has_light_ink(grey))
     polarity: Literal["dark ink", "light ink"] = "light ink" if ink.light_ink else "dark ink"
     warnings: list[str] = ["inverted: ink was light"] if ink.light_ink else []
     steps = [
@@ -55,6 +56,12 @@ def normal_form(picture: NDArray[np.uint8]) -> NormalForm:
         Step("ink", _levels(ink.strength / max(float(ink.strength.max()), 0.01)), f"light flattened; {polarity}"),
     ]
     mask = _ink_mask(ink.strength, ink.noise)
+    if mask.any():
+        full = float(np.percentile(ink.strength[mask], 60))
+        plain, erased = erase_rules(ink.strength, full, max(4.0 * ink.noise, 0.02))
+        if erased:
+            ink = Ink(plain, ink.light_ink, ink.noise)
+            mask = _ink_mask(plain, ink.noise)
     steps.append(Step("mask", mask.astype(np.uint8) * 255, "what is darker than the paper by more than grain"))
     if not mask.any():
         blank = np.zeros((SIDE, SIDE), np.uint8)
