@@ -19,6 +19,7 @@ PAGE_REACH = 0.12  # a line of writing, or a page of them
 # The paper is estimated on a picture of at most this side: light changes slowly.
 PAPER_SIDE = 160
 TINY = 28
+EVEN_LIGHT = 0.2  # spread of the paper's levels (10th to 90th percentile) as a share of the contrast of the ink
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,21 @@ def ink_map(picture: NDArray[np.uint8], *, reach: float = PAGE_REACH) -> NDArray
     return np.asarray(np.clip((ink.strength - floor) / (full - floor), 0.0, 1.0), np.float32)
 
 
-def find_ink(grey: NDArray[np.uint8], reach: float, light_ink: bool) -> Ink:
-    """uint8 (H, W) -> Ink: what the strokes take from the light of the paper around them."""
-    dark_ink = 255 - grey if light_ink else grey
-    paper = np.maximum(paper_light(dark_ink, reach), 1.0)
-    strength = 1.0 - dark_ink / paper
+def find_ink(grey: NDArray[np.uint8], reach: float, light_ink: bool, scale: float = 1.0) -> Ink:
+    """uint8 (H, W) -> Ink, ``scale`` times as large: what the strokes take from the light of the paper around them."""
+    dark_ink = np.asarray(255 - grey if light_ink else grey, np.uint8)
+    paper = paper_light(dark_ink, reach)
+    if scale != 1.0:
+        size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+        dark_ink = np.asarray(
+            cv2.resize(dark_ink, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8
+        )
+        paper = np.asarray(cv2.resize(paper, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    paper = np.maximum(paper, 1.0)
+    strength = 1.0 - dark_ink.astype(np.float32) / paper
     # The closing follows the brightest grain, so plain paper lies a little above 0.
-    strength = np.clip(strength - max(float(np.median(strength)), 0.0), 0.0, 1.0).astype(np.float32)
-    return Ink(strength, light_ink, _noise(dark_ink) / float(np.median(paper)))
+    strength = np.clip(strength - max(float(np.median(strength)), 0.0), 0.0, 1.0)
+    return Ink(np.asarray(strength, np.float32), light_ink, _noise(dark_ink) / float(np.median(paper)))
 
 
 def has_light_ink(grey: NDArray[np.uint8]) -> bool:
@@ -129,9 +137,13 @@ def paper_light(dark_ink: NDArray[np.uint8], reach: float) -> NDArray[np.float32
     """uint8 (H, W), ink darker than paper -> float32 (H, W): the light of the paper as if nothing were written.
 
     A grey closing with a square wider than any stroke: it fills strokes from the paper around them and leaves the
-    edges of shadows where they are, which a blur or a fitted plane would not.
+    edges of shadows where they are, which a blur or a fitted plane would not. When the light is even the paper is one
+    level, and then strokes may be as wide as they like.
     """
     height, width = dark_ink.shape
+    even = _even_paper(shrunk(dark_ink, PAPER_SIDE))
+    if even is not None:
+        return np.full(dark_ink.shape, even, np.float32)
     small = shrunk(dark_ink, PAPER_SIDE if reach > PAGE_REACH else 3 * PAPER_SIDE)
     # Grain would be lifted to its maximum by the closing.
     calm = cv2.medianBlur(small, 3) if min(small.shape) >= 32 else small
@@ -139,6 +151,26 @@ def paper_light(dark_ink: NDArray[np.uint8], reach: float) -> NDArray[np.float32
     closed = cv2.morphologyEx(calm, cv2.MORPH_CLOSE, np.ones((size, size), np.uint8))
     smooth = cv2.blur(closed.astype(np.float32), (max(1, size // 8), max(1, size // 8)))
     return np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _even_paper(dark_ink: NDArray[np.uint8]) -> float | None:
+    """The one level of the paper when the light is even: that of the light side of Otsu's threshold.
+
+    None when that side varies much, or when the dark side is wider than any stroke: a shadow.
+    """
+    level, _ = cv2.threshold(dark_ink, 0, 255, cv2.THRESH_OTSU)
+    dark = dark_ink <= level
+    if dark.all() or not dark.any():  # one level alone
+        return float(dark_ink.flat[0])
+    low, middle, high = (float(v) for v in np.percentile(dark_ink[~dark], (10, 50, 90)))
+    if max(dark_ink.shape) <= TINY:  # in so few pixels most of them are edges: no telling, and no room for shadows
+        return middle
+    margin = max(dark_ink.shape) // 4
+    wide = cv2.copyMakeBorder(dark.astype(np.uint8), margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+    if float(cv2.distanceTransform(wide, cv2.DIST_L2, 3).max()) > CHARACTER_REACH / 2 * max(dark_ink.shape):
+        return None
+    contrast = middle - float(np.median(dark_ink[dark]))
+    return middle if high - low < EVEN_LIGHT * contrast else None
 
 
 def shrunk(grey: NDArray[Level], side: int) -> NDArray[Level]:

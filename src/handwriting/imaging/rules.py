@@ -5,16 +5,20 @@ Everything here is written for lines along the rows; columns are done on the tra
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handwriting.imaging.ink import shrunk
+
 # Rules are looked for up to this slope (0.1 is 5.7 degrees) and thickness (share of the picture's longest side) ...
 MOST_SLOPE, MOST_THICK = 0.1, 0.05
 # ... from this length on (share of the side along which they run), and at most so many in each direction.
 LEAST_LENGTH, MOST_RULES = 0.4, 24
+SEARCH_SIDE = 160  # the longest side of the picture in which they are looked for
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,12 @@ class Rule:
     end: int
     half: int  # pixels on either side of the centre that belong to it
     level: float  # its ink
+
+    def scaled(self, scale: float) -> Rule:
+        """The same line in a picture ``scale`` times as large."""
+        start, end = (round((c + 0.5) * scale - 0.5) for c in (self.start, self.end))
+        row = (self.row + 0.5) * scale - 0.5 + self.slope * (scale - 1) / 2
+        return Rule(row, self.slope, start, end, math.ceil(self.half * scale), self.level)
 
     def at(self, column: float) -> float:
         """The row of the centre at a column."""
@@ -45,9 +55,11 @@ def erase_rules(strength: NDArray[np.float32], full: float, floor: float) -> tup
         full: ink strength of the writing.
         floor: strength below which there is no ink.
     """
-    turned = np.ascontiguousarray(strength.T)
+    small = shrunk(strength, SEARCH_SIDE)
+    scale = max(strength.shape) / max(small.shape)
     level = max(floor, 0.15 * full)
-    across, down = _anchored(find_rules(strength, level), find_rules(turned, level), strength.shape)
+    found = _anchored(find_rules(small, level), find_rules(np.ascontiguousarray(small.T), level), small.shape)
+    across, down = (tuple(rule.scaled(scale) for rule in rules) for rules in found)
     for rows, columns in dict.fromkeys(((across, down), (across, ()), ((), down))):
         if rows or columns:
             kept = _without(strength, rows, full)
@@ -59,33 +71,52 @@ def erase_rules(strength: NDArray[np.float32], full: float, floor: float) -> tup
 
 def find_rules(strength: NDArray[np.float32], level: float) -> list[Rule]:
     """Ink strength (h, w) -> straight thin lines along the rows, the most covered first."""
-    height, width = strength.shape
-    thick = max(3, round(MOST_THICK * max(height, width)))
+    width = strength.shape[1]
+    thick = max(3, round(MOST_THICK * max(strength.shape)))
     # What is thin from top to bottom: an opening with a column keeps everything that is not.
     thin = strength - cv2.morphologyEx(strength, cv2.MORPH_OPEN, np.ones((2 * thick | 1, 1), np.uint8))
     ys, xs = np.nonzero(thin > level)
     slopes = np.linspace(-MOST_SLOPE, MOST_SLOPE, 2 * max(4, round(MOST_SLOPE * width / 1.5)) + 1)
     rules: list[Rule] = []
     refused = 0
-    while refused < 4 and len(rules) < MOST_RULES and len(ys) > 0.3 * LEAST_LENGTH * width:
-        rows = np.rint(ys[None, :] - slopes[:, None] * xs[None, :]).astype(np.int64)
-        rows -= int(rows.min())
-        base = int(np.rint(ys - slopes[:, None] * xs).min())
-        span = int(rows.max()) + 1
-        votes = np.bincount((rows + span * np.arange(len(slopes))[:, None]).ravel(), minlength=span * len(slopes))
-        best = int(votes.argmax())
-        if votes[best] < 0.6 * LEAST_LENGTH * width:
+    while refused < 4 and len(rules) < MOST_RULES:
+        voted = _most_voted(ys, xs, slopes, 0.6 * LEAST_LENGTH * width)
+        if voted is None:
             break
-        slope, row = float(slopes[best // span]), float(best % span + base)
-        rule = _measured(strength, row, slope, thick, level)
+        rule = _measured(strength, *voted, thick, level)
+        row, slope = (rule.row, rule.slope) if rule else voted
         near = np.abs(ys - slope * xs - row) <= (rule.half + 1 if rule else 2)
         ys, xs = ys[~near], xs[~near]
         if rule is None:
             refused += 1
-            continue
-        rules.append(rule)
-        slopes = slope + np.linspace(-0.015, 0.015, 7)  # rules of one paper are parallel
+        else:
+            rules.append(rule)
+            slopes = slope + np.linspace(-0.015, 0.015, 7)  # rules of one paper are parallel
     return rules
+
+
+def _most_voted(
+    ys: NDArray[np.int64], xs: NDArray[np.int64], slopes: NDArray[np.float64], least: float
+) -> tuple[float, float] | None:
+    """Points -> (row, slope) of the line through most of them, by a Hough vote; None below ``least`` points."""
+    if len(ys) < least:
+        return None
+    rows = np.rint(ys[None, :] - slopes[:, None] * xs[None, :]).astype(np.int64)
+    first = int(rows.min())
+    span = int(rows.max()) - first + 1
+    bins = rows - first + span * np.arange(len(slopes))[:, None]
+    votes = np.bincount(bins.ravel(), minlength=span * len(slopes)).reshape(len(slopes), span)
+    most = int(votes.max())
+    if most < least:
+        return None
+    # A thick line wins at many slopes alike; the points near the middle one of them then say it exactly.
+    winners = np.flatnonzero(votes.max(1) >= 0.97 * most)
+    middle = int(winners[len(winners) // 2])
+    near = np.abs(rows[middle] - first - int(votes[middle].argmax())) <= 3
+    x, y = xs[near].astype(np.float64), ys[near].astype(np.float64)
+    spread = float(((x - x.mean()) ** 2).sum())
+    slope = float(((x - x.mean()) * (y - y.mean())).sum()) / spread if spread > 0 else float(slopes[middle])
+    return float(y.mean() - slope * x.mean()), slope
 
 
 def _measured(strength: NDArray[np.float32], row: float, slope: float, thick: int, level: float) -> Rule | None:
@@ -156,7 +187,7 @@ def _without(strength: NDArray[np.float32], rules: tuple[Rule, ...], full: float
     height, width = strength.shape
     for rule in rules:
         columns = np.arange(max(0, rule.start - rule.half - 1), min(width, rule.end + rule.half + 2))
-        centre = np.rint(rule.at(columns)).astype(np.int64)  # type: ignore[arg-type]
+        centre = np.rint(rule.row + rule.slope * columns).astype(np.int64)
         above = _row_max(kept, centre - rule.half - 1, columns)
         below = _row_max(kept, centre + rule.half + 1, columns)
         for offset in range(-rule.half, rule.half + 1):
@@ -169,13 +200,14 @@ def _without(strength: NDArray[np.float32], rules: tuple[Rule, ...], full: float
             room = max(full - 1.3 * rule.level, 0.0)
             own = np.clip(old - 1.3 * rule.level, 0.0, room) * (full / room) if room > 0.2 * full else 0.0 * old
             kept[rows[valid], columns[valid]] = np.minimum(old, np.maximum(through[valid], own))
-    return kept
+    return np.asarray(kept, np.float32)
 
 
 def _row_max(strength: NDArray[np.float32], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
     """The ink at (row, column) pairs; 0 outside the picture."""
     valid = (rows >= 0) & (rows < strength.shape[0])
-    return np.where(valid, strength[np.clip(rows, 0, strength.shape[0] - 1), columns], np.float32(0.0))
+    ink = strength[np.clip(rows, 0, strength.shape[0] - 1), columns]
+    return np.asarray(np.where(valid, ink, 0.0), np.float32)
 
 
 def _is_writing(kept: NDArray[np.float32], rows: tuple[Rule, ...], columns: tuple[Rule, ...], full: float) -> bool:
