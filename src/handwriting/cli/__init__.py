@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from handwriting.cli import data, evaluate, models, predict, train  # noqa: F401 - each registers its command
+from handwriting.cli import data, evaluate, models, predict, serve, train  # noqa: F401 - each registers its command
 from handwriting.cli.app import app, warn
 from handwriting.errors import HandwritingError, missing_extra
 
