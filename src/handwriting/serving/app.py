@@ -64,6 +64,7 @@ def create_app(settings: Settings) -> Guard:
             RequestValidationError: _validation,
             HTTPException: _http,
             HandwritingError: _refusal,
+            Exception: _failure,
         },
     )
     app.include_router(routes_v1.router(models, settings, metrics))
@@ -111,6 +112,11 @@ async def _refusal(request: Request, error: Exception) -> Response:
         logger.error("the store failed", extra={"fields": {"why": str(error)}})
         return _answer(Problem(503, "the store cannot be reached", headers={"Retry-After": "5"}), request)
     return _answer(Problem(404 if isinstance(error, UnknownName) else 422, str(error)), request)
+
+
+async def _failure(request: Request, _: Exception) -> Response:
+    """Our fault: the log has the details, the client only the id to find them by."""
+    return _answer(Problem(500, "the service failed; its log has the details under this request_id"), request)
 
 
 def _describe(app: FastAPI, settings: Settings) -> None:

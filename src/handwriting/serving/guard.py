@@ -61,10 +61,10 @@ class Guard:
         given = headers.get("x-request-id", "")
         ident = given if _ID.fullmatch(given) else uuid.uuid4().hex
         token = request_id.set(ident)
-        status = 0
+        status, whole = 0, False
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, whole
             if message["type"] == "http.response.start":
                 status = message["status"]
                 extra = [*_HEADERS, (b"x-request-id", ident.encode())]
@@ -72,6 +72,7 @@ class Guard:
                     extra.append((b"cache-control", b"no-store"))
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
+            whole = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         self._metrics.in_flight.inc()
         try:
@@ -83,10 +84,8 @@ class Guard:
         except Exception:
             logger.exception("the service failed")
             self._metrics.errors.inc()
-            if status:
+            if not whole:
                 raise  # half an answer is out already: let the server cut the connection
-            sorry = Problem(500, "the service failed; its log has the details under this request_id")
-            await problems.response(sorry, path=scope["path"], request_id=ident)(scope, receive, answer)
         finally:
             self._metrics.in_flight.dec()
             self._note(scope, status, time.perf_counter() - started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 
@@ -39,6 +40,9 @@ def serve(settings: Settings, *, log_level: str = "info") -> None:
         proxy_headers=False,
         backlog=2048,
     )
+    # uvicorn raises the signal again once all is finished; being asked to stop is no failure, so the status is 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listening])
 
 
