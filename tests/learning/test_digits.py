@@ -10,7 +10,7 @@ import torch
 
 from handwriting.data import Dataset
 from handwriting.errors import TrainingError
-from handwriting.learning.digits import NO_DIGIT, DigitsNetwork, Pool, gather, train_digits, warp
+from handwriting.learning.digits import NO_DIGIT, DigitsNetwork, Pool, gather, train_digits
 from handwriting.learning.synthesis import drawn_digits
 
 
@@ -67,13 +67,3 @@ def test_training_learns_repeats_itself_and_leaves_torchs_random_state_alone(poo
 def test_no_epochs_are_refused(epochs: int, pools: tuple[Pool, ...]) -> None:
     with pytest.raises(TrainingError, match="at least 1"):
         next(train_digits(pools, epochs=epochs, generator=seeded()))
-
-
-def test_warped_digits_keep_shape_range_and_most_of_their_ink(pools: tuple[Pool, ...]) -> None:
-    images = pools[0].images[:100].float().div(255).unsqueeze(1)
-    warped = warp(images, seeded(4))
-    assert warped.shape == images.shape
-    assert warped.min() >= 0
-    assert warped.max() <= 1
-    assert 0.8 < float(warped.sum() / images.sum()) < 1.2
-    assert not torch.equal(warped, images)

@@ -21,7 +21,9 @@ from torch import Generator, Tensor, nn
 
 from handwriting.data import Dataset
 from handwriting.errors import TrainingError
-from handwriting.learning.photo import photograph, smooth_field, uniform
+from handwriting.learning.augment import warp
+from handwriting.learning.device import native_bfloat16
+from handwriting.learning.photo import photograph
 from handwriting.learning.synthesis import Source, crowded, drawn_digits, negatives, photographed
 
 NO_DIGIT = -1  # the label of what is no digit
@@ -110,24 +112,6 @@ def _some(source: Source, count: int, generator: Generator) -> Source:
     return source[0][order], source[1][order]
 
 
-def warp(images: Tensor, generator: Generator) -> Tensor:
-    """float32 (N, 1, 28, 28) -> the same, each turned, slanted, scaled, shifted and bent a little.
-
-    Affine (up to 0.22 radians, slant 0.2, scale 12%, aspect 10%, shift 2 pixels) and elastic (a smooth random field;
-    Simard, Steinkraus, Platt 2003, "Best Practices for Convolutional Neural Networks") in one sampling.
-    """
-
-    def even(reach: float) -> Tensor:
-        return uniform(images, generator, -reach, reach).flatten()
-
-    turn, slant, scale, aspect = even(0.22), even(0.2), 1 + even(0.12), 1 + even(0.1)
-    cos, sin = turn.cos(), turn.sin()
-    rows = [cos * scale * aspect, (slant - sin) * scale, even(0.14), sin * scale, cos * scale / aspect, even(0.14)]
-    grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), align_corners=False)
-    bend = torch.cat([smooth_field(images, generator, 7), smooth_field(images, generator, 7)], 1).permute(0, 2, 3, 1)
-    return F.grid_sample(images, grid + 0.045 * bend, align_corners=False)
-
-
 @dataclass(frozen=True)
 class DigitsEpoch:
     """One pass over MNIST's train part: its number from 1, mean loss, seconds, and the weights' mean so far."""
@@ -172,7 +156,8 @@ def train_digits(
                 for group in optimizer.param_groups:
                     group["lr"] = RATE * _rate(step / (epochs * steps))
                 images, labels = _batch(pools, order[place * first.a_batch : (place + 1) * first.a_batch], generator)
-                loss = _loss(network, photograph(warp(images, generator), generator, share), labels)
+                pixels = photograph(warp(images, 1.0, generator).unsqueeze(1), generator, share)
+                loss = _loss(network, pixels[:, 0], labels)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
@@ -195,17 +180,17 @@ def _rate(done: float) -> float:
 
 
 def _batch(pools: tuple[Pool, ...], rows: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """The given rows of the first pool and random ones of the others -> float32 (B, 1, 28, 28), labels (B,)."""
+    """The given rows of the first pool and random ones of the others -> float32 (B, 28, 28), labels (B,)."""
     chosen = [rows] + [torch.randint(len(pool.labels), (pool.a_batch,), generator=generator) for pool in pools[1:]]
     images = torch.cat([pool.images[part] for pool, part in zip(pools, chosen, strict=True)])
     labels = torch.cat([pool.labels[part] for pool, part in zip(pools, chosen, strict=True)])
-    return images.float().div_(255).unsqueeze(1), labels
+    return images.float().div_(255), labels
 
 
 def _loss(network: DigitsNetwork, images: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of the digits plus the reject head's binary one, both with smoothed targets."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=torch.ops.mkldnn._is_mkldnn_bf16_supported()):
-        logits, character = network(images[:, 0])
+    with torch.autocast("cpu", torch.bfloat16, enabled=native_bfloat16(images.device)):
+        logits, character = network(images)
     digit = labels != NO_DIGIT
     target = digit.float() * (1 - 0.2 * SMOOTHING) + 0.1 * SMOOTHING
     which = F.cross_entropy(logits.float(), labels, ignore_index=NO_DIGIT, label_smoothing=SMOOTHING)
