@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from handwriting.cli import data, evaluate, models, predict, serve, train  # noqa: F401 - each registers its command
+from handwriting.cli import (  # noqa: F401 - each registers its command
+    data,
+    evaluate,
+    explain,
+    models,
+    predict,
+    serve,
+    train,
+)
 from handwriting.cli.app import app, warn
 from handwriting.errors import HandwritingError, missing_extra
 

@@ -3,5 +3,16 @@
 from handwriting.imaging.ink import ink_map
 from handwriting.imaging.normal import NormalForm, Step, fit_ink, normal_form
 from handwriting.imaging.opening import PictureLike, open_picture
+from handwriting.imaging.strip import draw_strip, strip_png
 
-__all__ = ["NormalForm", "PictureLike", "Step", "fit_ink", "ink_map", "normal_form", "open_picture"]
+__all__ = [
+    "NormalForm",
+    "PictureLike",
+    "Step",
+    "draw_strip",
+    "fit_ink",
+    "ink_map",
+    "normal_form",
+    "open_picture",
+    "strip_png",
+]

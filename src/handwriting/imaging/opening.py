@@ -18,7 +18,7 @@ from handwriting.errors import PictureError
 PictureLike: TypeAlias = "str | Path | bytes | BinaryIO | Image.Image | NDArray[Any]"
 
 # Named, so that Pillow never tries a format that starts another program (EPS) or one we have not tested.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # JPEG brings phones' MPO with it
 ORIENTATION_TAG = 0x0112
 # ISO 14496-12: bytes 4-12 of a phone's HEIC/AVIF file.
 PHONE_BRANDS = (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypavif")

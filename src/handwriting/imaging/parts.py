@@ -67,7 +67,7 @@ def choose_parts(strength: NDArray[np.float32], mask: NDArray[np.bool_]) -> Part
     main = int((weight * np.where(cut, 0.35, 1.0) * (1.2 - away)).argmax())
     size = max(wide[main], high[main])
     stroke = stroke_width(labels == main + 1)
-    speck = (area < 0.5 * stroke**2) | ((area < 0.02 * area[main]) & (np.maximum(wide, high) < 0.12 * size))
+    speck = (area < 0.25 * stroke**2) | ((area < 0.02 * area[main]) & (np.maximum(wide, high) < 0.12 * size))
     neighbour = cut & ~cut[main] & (area < area[main])
     box = [left[main], top[main], left[main] + wide[main], top[main] + high[main]]
     kept = np.zeros(count - 1, bool)
@@ -88,7 +88,7 @@ def choose_parts(strength: NDArray[np.float32], mask: NDArray[np.bool_]) -> Part
     stray = ~kept & ~speck & ~neighbour
     dropped = tuple(
         f"{int(which.sum())} {name}"
-        for which, name in ((speck & ~kept, "specks"), (neighbour, "marks cut by the border"), (stray, "marks far off"))
+        for which, name in ((speck & ~kept, "speck(s)"), (neighbour, "cut by the border"), (stray, "far off"))
         if which.any()
     )
     return Parts(np.asarray(np.concatenate([[False], kept])[labels], bool), dropped, apart)

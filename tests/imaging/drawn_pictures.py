@@ -1,0 +1,48 @@
+"""Pictures for the tests: digits drawn large, on papers that photos show."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+Alpha = NDArray[np.float32]
+
+
+def seven(height: int = 200, width: int = 150, stroke: float = 0.06) -> Alpha:
+    """A 7 with room around it: float32 (height, width), 1 is ink."""
+    return _polyline([(0.28, 0.25), (0.72, 0.25), (0.45, 0.78)], height, width, stroke)
+
+
+def two(height: int = 200, width: int = 150, stroke: float = 0.06) -> Alpha:
+    """A 2 with room around it: float32 (height, width), 1 is ink."""
+    points = [(0.3, 0.35), (0.4, 0.25), (0.6, 0.25), (0.68, 0.38), (0.6, 0.5), (0.3, 0.75), (0.72, 0.75)]
+    return _polyline(points, height, width, stroke)
+
+
+def on_paper(ink: Alpha, paper: float | Alpha = 225.0, dark: float = 0.8) -> Picture:
+    """Ink that takes the share ``dark`` of the paper's light -> uint8 (H, W)."""
+    return np.asarray(np.clip(np.rint(paper * (1.0 - dark * ink)), 0, 255), np.uint8)
+
+
+def shadow(height: int, width: int, depth: float = 0.5) -> Alpha:
+    """Light of a paper with a soft diagonal shadow: float32 (height, width)."""
+    ys, xs = np.mgrid[0:height, 0:width].astype(np.float32)
+    across = xs / width + ys / height - 1.0
+    return np.asarray(225.0 * (1.0 - depth / (1.0 + np.exp(-across * 60.0))), np.float32)
+
+
+def likeness(first: Picture, second: Picture) -> float:
+    """Correlation of two 28x28: 1 is the same."""
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+
+
+def _polyline(points: list[tuple[float, float]], height: int, width: int, stroke: float) -> Alpha:
+    big = 4  # drawn larger and averaged down, as a pen on a sensor is
+    canvas = np.zeros((height * big, width * big), np.uint8)
+    corners = np.array([[x * width * big, y * height * big] for x, y in points], np.int32)
+    thick = max(1, round(stroke * max(height, width) * big))
+    cv2.polylines(canvas, [corners], False, 255, thick, cv2.LINE_AA)
+    small = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small.astype(np.float32) / 255.0, np.float32)
