@@ -122,7 +122,12 @@ def test_every_figure_is_drawn_from_real_digits(sample: Dataset, tmp_path: Path)
     generator = np.random.default_rng(0)
     logits = (np.eye(10)[sample.labels] * 3 + generator.normal(size=(5000, 10))).astype(np.float32)
     report = measure(logits, sample.labels, sample.classes, data="sample", split="test")
-    history: dict[str, list[float]] = {"epoch": [1, 2], "train_accuracy": [0.5, 0.9], "train_loss": [1, 0.2], "test_loss": [1, 0.3]}
+    history: dict[str, list[float]] = {
+        "epoch": [1, 2],
+        "train_accuracy": [0.5, 0.9],
+        "train_loss": [1, 0.2],
+        "test_loss": [1, 0.3],
+    }
     figures = {
         "samples": plots.samples(sample.images, sample.labels, sample.classes),
         "wrong": plots.most_confidently_wrong(sample.images, sample.labels, sample.classes, report),
