@@ -43,6 +43,12 @@ def whole(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def sweep(folder: str | Path) -> None:
+    """Remove what `whole` left half-written in a folder and below it because its process was killed."""
+    for scrap in Path(folder).rglob(".*~*"):
+        scrap.unlink(missing_ok=True)
+
+
 def write_whole(path: str | Path, content: bytes | str) -> Path:
     """``content`` (text as UTF-8) to ``path``, whole or not at all; returns the path. Raises SaveError."""
     with whole(path) as temporary:

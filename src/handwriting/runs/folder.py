@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from handwriting.errors import RunError
-from handwriting.files import write_whole
+from handwriting.files import sweep, write_whole
 
 _FILES = (
     "recipe.json",
@@ -68,6 +68,7 @@ class RunFolder:
         if resume:
             if not (self.path / "recipe.json").is_file():
                 raise RunError(f"{self.path}: no run to resume here; leave out --resume to start one")
+            sweep(self.path)
             return
         if occupied and not overwrite:
             raise RunError(
