@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# Threads that spin while they wait cost minutes where other work shares the cores, as on CI machines; set before torch
+# is loaded, and handed down to every process that a test starts.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import subprocess
 import sys
 from collections.abc import Callable

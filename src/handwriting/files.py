@@ -10,6 +10,8 @@ from pathlib import Path
 
 from handwriting.errors import SaveError
 
+_SCRAP = ".handwriting-"  # begins the names of files that are still being written
+
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
@@ -26,7 +28,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays: savers such as matplotlib's choose the format by it.
-        handle, name = tempfile.mkstemp(prefix=".", suffix="~" + path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_SCRAP, suffix="~" + path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -45,7 +47,7 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 def sweep(folder: str | Path) -> None:
     """Remove what `whole` left half-written in a folder and below it because its process was killed."""
-    for scrap in Path(folder).rglob(".*~*"):
+    for scrap in Path(folder).rglob(_SCRAP + "*~*"):
         scrap.unlink(missing_ok=True)
 
 

@@ -64,11 +64,11 @@ class RunFolder:
             RunError: it holds something and neither `resume` nor `overwrite` says what to do; or `overwrite` would
                 delete files that no run wrote; or there is nothing to resume.
         """
+        sweep(self.path)
         occupied = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
         if resume:
             if not (self.path / "recipe.json").is_file():
                 raise RunError(f"{self.path}: no run to resume here; leave out --resume to start one")
-            sweep(self.path)
             return
         if occupied and not overwrite:
             raise RunError(

@@ -147,10 +147,11 @@ def _begin(folder: RunFolder, recipe: Recipe, splits: Splits, *, resume: bool) -
                     f"{folder.path}: this run was started with another {part} ({', '.join(differ)}); resume with the "
                     "same options, or start anew with --overwrite"
                 )
-        return
-    folder.write_json("recipe.json", record)
+    else:
+        folder.write_json("recipe.json", record)
     first = splits.train
-    plots.save(plots.samples(first.images, first.labels, first.classes), folder / "samples.png")
+    if not (folder / "samples.png").exists():  # a run killed right at its start has none yet
+        plots.save(plots.samples(first.images, first.labels, first.classes), folder / "samples.png")
 
 
 def _data_record(splits: Splits) -> dict[str, Any]:
