@@ -48,7 +48,7 @@ def main() -> None:
         f"Test accuracy **{report['accuracy']:.2%}** (95% interval {low:.2%} to {high:.2%}), test loss "
         f"**{report['loss']:.4f}** nats, n = {report['n']:,}; seed {report['recipe']['seed']}, one run. Valid "
         f"({report['valid']['accuracy']:.2%}, n = {report['valid']['n']:,}) chose epoch {report['best_epoch']}; the "
-        f"test part was opened {report['test_opened']} time, afterwards. Expected calibration error {report['ece']:.4f}; "
+        f"test part was opened {report['test_opened']} time, afterwards. ECE {report['ece']:.4f}; "
         f"{report['coverage_at_99_9']:.1%} of test can be answered at 99.9% accuracy. Trained for "
         f"{report['training_seconds']:.0f} s ({report['hardware']}). Reported elsewhere for this recipe: 99.04%, loss "
         "0.0305 after epoch 15.\n\n"
