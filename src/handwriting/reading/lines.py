@@ -1,0 +1,116 @@
+"""The ink of a sheet -> its lines of writing, from top to bottom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handwriting.reading.rules import writing_height
+from handwriting.reading.sheet import Sheet
+
+FARTHEST = 2.2  # heights between neighbours of one line
+LEAST_HEIGHT = 9  # pixels: less is no writing that could be read
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One line of writing, cut from the sheet.
+
+    Attributes:
+        strength: float32 (h, w) in 0..1, only this line's ink.
+        mask: uint8 (h, w), 1 on this line's ink.
+        corner: (x, y) of the strip on the sheet.
+        height: of its characters, in pixels.
+        slope, middle: the line's middle runs at ``middle + slope * x``, in the strip's pixels.
+    """
+
+    strength: NDArray[np.float32]
+    mask: NDArray[np.uint8]
+    corner: tuple[int, int]
+    height: float
+    slope: float
+    middle: float
+
+
+def find_lines(sheet: Sheet) -> list[Strip]:
+    """A sheet -> its lines; no ink, no lines. Marks too small to be writing are left out."""
+    height = writing_height(sheet.mask)
+    if height < LEAST_HEIGHT:
+        return []
+    _, labels, stats, centres = cv2.connectedComponentsWithStats(sheet.mask, connectivity=8)
+    boxes = stats.astype(np.float64)
+    tall = np.flatnonzero((boxes[:, 3] > 0.45 * height) & (np.arange(len(boxes)) > 0))
+    groups = _chained(boxes[tall], height)
+    lines = [tall[groups == group] for group in range(int(groups.max()) + 1)] if len(tall) else []
+    lines.sort(key=lambda line: float(np.average(centres[line, 1], weights=boxes[line, 4])))
+    members = _with_small_parts(lines, boxes, height)
+    return [_cut_out(sheet, labels, boxes, line, own, height) for line, own in zip(lines, members, strict=True)]
+
+
+def _chained(boxes: NDArray[np.float64], height: float) -> NDArray[np.int64]:
+    """Tall components' boxes (n, 5) -> the line of each: side by side, overlapping in height, not far apart."""
+    count = len(boxes)
+    group = np.arange(count)
+    x, y, w, h = boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]
+    overlap = np.minimum.outer(y + h, y + h) - np.maximum.outer(y, y)
+    gap = np.maximum.outer(x, x) - np.minimum.outer(x + w, x + w)
+    level = overlap > 0.45 * np.minimum(np.minimum.outer(h, h), height)
+    for first, second in np.argwhere(np.triu(level & (gap < FARTHEST * height), 1)):
+        old, new = group[second], group[first]
+        if old != new:
+            group[group == old] = new
+    return np.unique(group, return_inverse=True)[1].astype(np.int64) if count else group
+
+
+def _with_small_parts(
+    lines: list[NDArray[np.int64]], boxes: NDArray[np.float64], height: float
+) -> list[list[int]]:
+    """Broken bits, dots and dashes join the line that they lie in."""
+    members = [list(map(int, line)) for line in lines]
+    known = {index for line in members for index in line}
+    for index in range(1, len(boxes)):
+        if index in known or boxes[index, 4] < max(6.0, 0.004 * height**2):
+            continue
+        x, y, w, h = boxes[index, :4]
+        best, nearest = None, 0.9 * height
+        for number, line in enumerate(lines):
+            near = boxes[line]
+            aside = np.maximum(np.maximum(near[:, 0] - (x + w), x - (near[:, 0] + near[:, 2])), 0)
+            beyond = np.maximum(np.maximum(near[:, 1] - (y + h / 2), y + h / 2 - (near[:, 1] + near[:, 3])), 0)
+            distance = float((aside + 3 * beyond).min())
+            if distance < nearest:
+                best, nearest = number, distance
+        if best is not None:
+            members[best].append(index)
+    return members
+
+
+def _cut_out(
+    sheet: Sheet,
+    labels: NDArray[np.int32],
+    boxes: NDArray[np.float64],
+    tall: NDArray[np.int64],
+    own: list[int],
+    page_height: float,
+) -> Strip:
+    left, top = boxes[own, 0].min(), boxes[own, 1].min()
+    right, bottom = (boxes[own, 0] + boxes[own, 2]).max(), (boxes[own, 1] + boxes[own, 3]).max()
+    x0, y0 = max(int(left) - 2, 0), max(int(top) - 2, 0)
+    place = (slice(y0, int(bottom) + 2), slice(x0, int(right) + 2))
+    chosen = np.zeros(int(labels.max()) + 1, np.uint8)
+    chosen[own] = 1
+    mask = chosen[labels[place]]
+    others = (labels[place] > 0) & (mask == 0)
+    near = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+    strength = np.where(others, 0, sheet.strength[place] * near).astype(np.float32)
+    heights = boxes[tall, 3]
+    height = float(np.median(heights[heights > 0.6 * heights.max()]))
+    middles = boxes[tall, 1] + boxes[tall, 3] / 2 - y0
+    centres = boxes[tall, 0] + boxes[tall, 2] / 2 - x0
+    slope = 0.0
+    if len(tall) >= 3 and np.ptp(centres) > 2.5 * page_height:
+        slope = float(np.clip(np.polyfit(centres, middles, 1)[0], -0.12, 0.12))
+    return Strip(strength, mask, (x0, y0), height, slope, float(np.median(middles - slope * centres)))

@@ -1,0 +1,211 @@
+"""Ruled lines, grids and printed boxes -> gone, the strokes that cross them kept."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.uint8]
+
+
+def without_rules(mask: Mask) -> Mask:
+    """Upright ink uint8 (h, w) of 0 and 1 -> the same without long thin straight lines.
+
+    Twice: the first pass knows only the picture, the second the height of the writing, which finds shorter rules
+    (boxes around a number) and does not mistake the bar of a 7 for one.
+    """
+    if not mask.any():
+        return mask
+    mask = _without_frames(mask)
+    wide = mask.shape[1]
+    mask, across = _without(mask, reach=int(np.clip(0.5 * wide, 60, 200)))
+    height = writing_height(mask)
+    if height:
+        mask = _without_boxes(mask, height)
+        height = writing_height(mask) or height
+        mask, _ = _without(mask, reach=int(max(1.2 * height, 24)), height=height, known=across)
+    return mask
+
+
+def writing_height(mask: Mask) -> float:
+    """Ink (h, w) -> how tall its characters are, in pixels; 0 without ink: the tall components' median."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    heights, areas = stats[1:, cv2.CC_STAT_HEIGHT], stats[1:, cv2.CC_STAT_AREA]
+    heights = heights[areas >= 12]
+    if len(heights) == 0:
+        return 0.0
+    tall = heights[heights > 0.4 * np.percentile(heights, 90)]
+    return float(np.median(tall))
+
+
+def _without(mask: Mask, reach: int, height: float = 0.0, known: Mask | None = None) -> tuple[Mask, Mask]:
+    """Ink without the rules that reach so far, and the level rules found, those ``known`` before among them."""
+    across = _rules(mask, reach, height)
+    down = _rules(np.ascontiguousarray(mask.T), max(reach, int(1.9 * height)), height).T
+    level = across if known is None else across | known
+    if height and level.any():
+        down = down | _box_sides(mask, level, height)
+    if not across.any() and not down.any():
+        return mask, level
+    left = np.asarray(mask & ~across & ~down & 1, np.uint8)
+    return _mended(left, across | down), level
+
+
+def _rules(mask: Mask, reach: int, height: float) -> Mask:
+    """Ink of thin lines that run at least ``reach`` pixels nearly along the rows -> uint8 (h, w).
+
+    The bars of neighbours that touch (77, 55) run as far as a short rule. So where the writing's ``height`` is known
+    (not 0), a run shorter than 3.2 heights must also be clearly thinner than the strokes.
+    """
+    runs = _runs(mask, reach)
+    if not runs.any():
+        return runs
+    usual = _usual_height(runs)
+    if usual > 0.12 * reach + 2:  # a bar of ink, not a rule
+        return np.zeros_like(mask)
+    # Where the ink runs on vertically beyond a rule's thickness a stroke crosses: it stays.
+    tall = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((int(1.5 * usual + 1) + 1, 1), np.uint8))
+    thin = np.asarray(runs & ~tall & 1, np.uint8)
+    near = cv2.dilate(thin, np.ones((3, 3), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
+    # Of a rule that is sure every bit between two strokes goes; of a doubtful one only pieces of some length.
+    sure = _lengths(runs, labels, count) >= 3.2 * height
+    doubtful = stats[:, cv2.CC_STAT_WIDTH] >= 0.25 * reach
+    keep = np.where(sure, stats[:, cv2.CC_STAT_WIDTH] >= 5, doubtful & (usual < 0.65 * stroke_width(mask)))
+    keep[0] = False
+    return np.asarray(thin & keep[labels], np.uint8)
+
+
+def _runs(mask: Mask, reach: int) -> Mask:
+    """Ink that lies on straight runs of at least ``reach`` pixels, level or sloping a little."""
+    large = mask.size > 300_000  # a page: at half the size, which loses nothing of a line
+    small = np.maximum(mask[:-1:2], mask[1::2]) if large else mask
+    small = np.ascontiguousarray(np.maximum(small[:, :-1:2], small[:, 1::2])) if large else small
+    reach = reach // 2 if large else reach
+    size = small.shape[::-1]
+    found = np.zeros_like(small)
+    for slope in np.arange(-2, 3) * 3.0 / reach:
+        tilt = np.array([[1, 0, 0], [slope, 1, -slope * size[0] / 2]])
+        back = np.array([[1, 0, 0], [-slope, 1, slope * size[0] / 2]])
+        level = cv2.warpAffine(small, tilt, size, flags=cv2.INTER_NEAREST) if slope else small
+        thick = cv2.dilate(level, np.ones((3, 1), np.uint8))  # wobbles by a pixel stay one run
+        joined = cv2.morphologyEx(thick, cv2.MORPH_CLOSE, np.ones((1, 7), np.uint8))
+        runs = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((1, reach), np.uint8))
+        found |= cv2.warpAffine(runs, back, size, flags=cv2.INTER_NEAREST) if slope else runs
+    if large:
+        found = cv2.resize(found, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return np.asarray(found & mask, np.uint8)
+
+
+def _without_boxes(mask: Mask, height: float) -> Mask:
+    """Ink without printed boxes, even where writing touches them: two level runs one above the other, joined by
+    ink at both ends."""
+    runs = cv2.dilate(_runs(mask, int(max(0.7 * height, 18))), np.ones((3, 3), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
+    long = [k for k in range(1, count) if stats[k, cv2.CC_STAT_WIDTH] > 3 * stats[k, cv2.CC_STAT_HEIGHT]]
+    ends = {k: _ends(labels, k, stats[k]) for k in long[:60]}
+    thickness = max(_usual_height(runs & mask), 1.0)
+    gone = np.zeros_like(mask)
+    for first in ends:
+        for second in ends:
+            (a, b), (c, d) = ends[first], ends[second]
+            tall = (c[1] + d[1] - a[1] - b[1]) / 2
+            if tall < 0.92 * height or abs(a[0] - c[0]) > 0.2 * tall + 4 or abs(b[0] - d[0]) > 0.2 * tall + 4:
+                continue
+            if _joined(mask, a, c) and _joined(mask, b, d):
+                corners = np.array([a, b, d, c], np.int32)
+                cv2.polylines(gone, [corners], True, 1, int(2 * thickness) + 3)
+    if not gone.any():
+        return mask
+    kernel = int(1.6 * thickness + 1) + 1
+    thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((kernel, kernel), np.uint8))
+    upright = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((kernel, 1), np.uint8))
+    across = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, kernel), np.uint8))
+    rule = gone & mask & ~(upright & across) & 1
+    rule = rule | (gone & mask & ~thick & 1)
+    return _mended(np.asarray(mask & ~rule & 1, np.uint8), np.asarray(rule, np.uint8))
+
+
+def _ends(labels: NDArray[np.int32], index: int, stats: NDArray[np.int32]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """A run -> (x, y) of its left and of its right end."""
+    x, y, w, h, _ = (int(value) for value in stats)
+    own = labels[y : y + h, x : x + w] == index
+    left, right = np.flatnonzero(own[:, : min(4, w)].any(1)), np.flatnonzero(own[:, max(w - 4, 0) :].any(1))
+    return (x + 1, y + int(left.mean())), (x + w - 2, y + int(right.mean()))
+
+
+def _joined(mask: Mask, top: tuple[int, int], bottom: tuple[int, int]) -> bool:
+    """Whether ink runs from one end down to another: in nine of ten rows it lies within some pixels of the way."""
+    rows = np.arange(top[1] + 2, bottom[1] - 1)
+    if len(rows) < 8:
+        return False
+    columns = np.rint(np.interp(rows, (top[1], bottom[1]), (top[0], bottom[0]))).astype(np.int64)
+    reach = 2 + len(rows) // 25
+    near = np.zeros(len(rows), bool)
+    for aside in range(-reach, reach + 1):
+        near |= mask[rows, np.clip(columns + aside, 0, mask.shape[1] - 1)] > 0
+    return float(near.mean()) > 0.9
+
+
+def _without_frames(mask: Mask) -> Mask:
+    """Ink without boxes drawn around other ink and touching none of it."""
+    count, labels, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    for index in np.argsort(-stats[1:, cv2.CC_STAT_AREA])[:20] + 1:
+        x, y, w, h, area = stats[index]
+        if min(w, h) < 15:
+            continue
+        inner = (slice(y + h // 6, y + h - h // 6), slice(x + w // 6, x + w - w // 6))
+        own = labels[inner] == index
+        others = np.count_nonzero(mask[inner]) - np.count_nonzero(own)
+        if np.count_nonzero(own) < 0.1 * area and others > 0.15 * area:
+            mask = np.where(labels == index, 0, mask).astype(np.uint8)
+    return mask
+
+
+def _lengths(runs: Mask, pieces: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """Runs (h, w) and pieces of them (h, w) -> for each piece the width of the whole run that it lies in."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(runs, np.ones((3, 3), np.uint8)), connectivity=8)
+    lengths = np.zeros(count, np.int64)
+    np.maximum.at(lengths, pieces[labels > 0], stats[labels[labels > 0], cv2.CC_STAT_WIDTH])
+    return lengths
+
+
+def stroke_width(mask: Mask) -> float:
+    """Ink (h, w) -> the usual width of its strokes: twice the area over the length of the edge."""
+    edge = np.count_nonzero(mask & ~cv2.erode(mask, np.ones((3, 3), np.uint8)) & 1)
+    return 2.0 * np.count_nonzero(mask) / max(edge, 1)
+
+
+def _usual_height(runs: Mask) -> float:
+    """Ink (h, w) -> mean length of its vertical runs."""
+    starts = np.count_nonzero(runs[0]) + np.count_nonzero(runs[1:] > runs[:-1])
+    return float(np.count_nonzero(runs)) / max(starts, 1)
+
+
+def _box_sides(mask: Mask, across: Mask, height: float) -> Mask:
+    """Thin upright lines whose both ends meet a rule: the sides of a box -> uint8 (h, w)."""
+    sides = _rules(np.ascontiguousarray(mask.T), max(int(0.8 * height), 12), height).T
+    if not sides.any():
+        return sides
+    near = cv2.dilate(across, np.ones((7, 5), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        cv2.dilate(np.ascontiguousarray(sides), np.ones((5, 3), np.uint8)), connectivity=8
+    )
+    keep = np.zeros(count, bool)
+    for index in range(1, count):
+        x, y, w, h, _ = stats[index]
+        ends = near[max(y - 3, 0) : y + 4, x : x + w].any() and near[max(y + h - 4, 0) : y + h + 3, x : x + w].any()
+        keep[index] = ends and h > 4 * w
+    return np.asarray(sides & keep[labels], np.uint8)
+
+
+def _mended(left: Mask, rules: Mask) -> Mask:
+    """What is left, without the crumbs of the rules: components that are nearly all rule are dropped."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(left, connectivity=8)
+    gone = cv2.dilate(rules, np.ones((3, 3), np.uint8))
+    touched = np.bincount(labels[(gone > 0) & (left > 0)], minlength=count)
+    area = stats[:, cv2.CC_STAT_AREA]
+    keep = (touched < 0.5 * area) | (np.maximum(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]) > 14)
+    keep[0] = False
+    return np.asarray(keep[labels], np.uint8)

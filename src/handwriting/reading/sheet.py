@@ -1,0 +1,170 @@
+"""A picture of a page -> the sheet that is read: ink upright, light flattened, rules gone, and the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handwriting.reading.rules import without_rules
+
+Float = NDArray[np.float32]
+Mask = NDArray[np.uint8]
+
+WORK_LONGEST = 1280  # pixels; a page's digits stay taller than 20 pixels at it
+WORK_SHORTEST = 100  # smaller pictures are enlarged: cuts between touching digits need pixels
+STEEPEST = 12.0  # degrees of skew that are looked for
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The ink of a page, upright.
+
+    Attributes:
+        strength: float32 (h, w) in 0..1: how much ink, 0 where there is none.
+        mask: uint8 (h, w), 1 on ink.
+        way_back: float64 (2, 3): from (x, y, 1) on the sheet to the original picture's pixels.
+        size: (W, H) of the original picture.
+    """
+
+    strength: Float
+    mask: Mask
+    way_back: NDArray[np.float64]
+    size: tuple[int, int]
+
+    def box(self, xs: NDArray[np.int64], ys: NDArray[np.int64]) -> tuple[int, int, int, int]:
+        """Sheet pixels -> the box (x, y, w, h) around them in the original picture."""
+        edges = np.array([(xs.min(), ys.min())], np.float64) if len(xs) == 0 else np.stack([xs, ys], 1) + 0.5
+        seen = edges @ self.way_back[:, :2].T + self.way_back[:, 2]
+        half = 0.5 * float(np.hypot(*self.way_back[:, 0]))
+        low = np.clip(np.floor(seen.min(0) - half + 0.01), 0, np.array(self.size) - 1)
+        high = np.clip(np.ceil(seen.max(0) + half - 0.01), low + 1, self.size)
+        return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
+
+
+def lay_out(picture: NDArray[np.uint8]) -> Sheet:
+    """uint8 (H, W, 3) RGB -> Sheet: scaled to a working size, flattened, deskewed, rules and grids removed."""
+    high, wide = picture.shape[:2]
+    scale = min(1.0, WORK_LONGEST / max(high, wide))
+    if min(high, wide) * scale < WORK_SHORTEST and max(high, wide) < WORK_LONGEST / 2:
+        scale = 2.0
+    size = (max(1, round(wide * scale)), max(1, round(high * scale)))
+    if scale != 1:
+        picture = np.asarray(
+            cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8
+        )
+    strength, noise = flatten(picture)
+    mask = ink_mask(strength, noise)
+    angle = skew(mask)
+    turn = np.eye(2, 3)
+    if abs(angle) > 0.4:
+        turn, size = _turned(size, angle)
+        strength = np.asarray(cv2.warpAffine(strength, turn, size, flags=cv2.INTER_LINEAR), np.float32)
+        mask = ink_mask(strength, noise)
+    mask = without_rules(mask)
+    strength = strength * cv2.dilate(mask, np.ones((3, 3), np.uint8))
+    strong = strength[mask > 0]
+    if strong.size:
+        strength = np.clip(strength / max(float(np.percentile(strong, 60)), 0.02), 0, 1)
+    back = cv2.invertAffineTransform(turn) / scale
+    return Sheet(np.asarray(strength, np.float32), mask, back, (wide, high))
+
+
+def flatten(picture: NDArray[np.uint8]) -> tuple[Float, float]:
+    """RGB (H, W, 3) -> how much of the paper's light the ink takes, float32 (H, W) in 0..1, and its grain's s.d.
+
+    The paper is a grey closing with a disc wider than strokes but smaller than shadows. Of the channels the red one
+    is read when it is enough: red and pale blue rules hardly show in it, all pens but red ones do.
+    """
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    if _is_light_on_dark(grey):
+        picture, grey = 255 - picture, 255 - grey
+    strength, noise = _taken(grey)
+    red, red_noise = _taken(picture[..., 0])
+    seen = strength > max(4 * noise, 0.5 * float(strength.max()))
+    if seen.any() and float(np.median(red[seen])) > 0.8 * float(np.median(strength[seen])):
+        return red, red_noise
+    return strength, noise
+
+
+def _taken(grey: NDArray[np.uint8]) -> tuple[Float, float]:
+    high, wide = grey.shape
+    size = max(15.0, min(0.5 * min(high, wide), max(max(high, wide) / 12, 60.0)))
+    shrink = min(1.0, 13 / size)  # the closing's disc spans 13 pixels at most: paper and shadows are smooth
+    small = cv2.resize(grey, (max(1, round(wide * shrink)), max(1, round(high * shrink))), interpolation=cv2.INTER_AREA)
+    calm = cv2.medianBlur(small, 3) if min(small.shape) > 3 else small
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(3, round(size * shrink) | 1),) * 2)
+    closed = cv2.morphologyEx(calm, cv2.MORPH_CLOSE, disc, borderType=cv2.BORDER_REPLICATE)
+    smooth = cv2.GaussianBlur(closed, (0, 0), max(0.8, size * shrink / 8), borderType=cv2.BORDER_REPLICATE)
+    paper = cv2.resize(smooth, (wide, high), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    ratio = grey.astype(np.float32) / np.maximum(paper, 8.0)
+    ratio = cv2.GaussianBlur(ratio, (0, 0), 0.6)
+    noise = cv2.absdiff(ratio, cv2.medianBlur(ratio, 3))
+    return np.asarray(np.clip(1 - ratio, 0, 1), np.float32), 1.5 * float(noise[::3, ::3].mean())
+
+
+def _is_light_on_dark(grey: NDArray[np.uint8]) -> bool:
+    """Whether what stands out of its surroundings' median is lighter than they are.
+
+    Third powers: ink is little and far from the paper, shadows and gradients are wide and near it.
+    """
+    scale = min(1.0, 240 / max(grey.shape))
+    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    around = cv2.medianBlur(small, max(5, min(small.shape) // 2) | 1)
+    out = small.astype(np.float64) - around
+    return float((np.maximum(out, 0) ** 3).sum()) > 1.5 * float((np.maximum(-out, 0) ** 3).sum())
+
+
+def ink_mask(strength: Float, noise: float) -> Mask:
+    """Ink share (h, w) -> uint8 (h, w): past a floor above the grain, joined to something clearly ink."""
+    floor = max(3.5 * noise, 0.05)
+    above = strength[strength > floor]
+    if above.size < 12:
+        return np.zeros(strength.shape, np.uint8)
+    top = float(np.percentile(above, 99))
+    level, _ = cv2.threshold(np.clip(above / top * 255, 0, 255).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
+    full = float(np.percentile(above[above >= level / 255 * top], 60))
+    weak = (strength > max(floor, 0.36 * full)).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
+    strong = np.zeros(len(stats), bool)
+    strong[np.unique(labels[strength > max(1.3 * floor, 0.55 * full)])] = True
+    strong[0] = False
+    strong &= stats[:, cv2.CC_STAT_AREA] >= 6
+    return np.asarray(strong[labels], np.uint8)
+
+
+def skew(mask: Mask) -> float:
+    """Ink (h, w) -> degrees by which the page is turned counter-clockwise, 0 when nothing tells.
+
+    The angle at which the ink's row sums differ most (Postl 1986): rules and lines of writing both say it.
+    """
+    ys, xs = np.nonzero(mask)
+    if len(xs) < 50 or np.ptp(xs) < 2.0 * min(np.ptp(ys), 80):
+        return 0.0
+    if len(xs) > 20000:
+        keep = np.random.default_rng(0).choice(len(xs), 20000, replace=False)
+        xs, ys = xs[keep], ys[keep]
+    bin_size = max(1.0, max(mask.shape) / 400)
+
+    def sharpness(degrees: float) -> float:
+        rows = ((ys - np.tan(np.radians(degrees)) * xs) / bin_size).astype(np.int64)
+        counts = np.bincount(rows - rows.min()).astype(np.float64)
+        return float((counts**2).sum())
+
+    coarse = np.arange(-STEEPEST, STEEPEST + 0.1, 1.0)
+    best = float(coarse[int(np.argmax([sharpness(angle) for angle in coarse]))])
+    fine = best + np.arange(-0.8, 0.81, 0.2)
+    best = float(fine[int(np.argmax([sharpness(angle) for angle in fine]))])
+    return best if sharpness(best) > 1.03 * sharpness(0.0) else 0.0
+
+
+def _turned(size: tuple[int, int], angle: float) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """The affine that turns a (W, H) picture upright on a canvas which holds all of it, and that canvas' size."""
+    wide, high = size
+    turn = cv2.getRotationMatrix2D((wide / 2, high / 2), angle, 1.0)
+    corners = np.array([(0, 0), (wide, 0), (wide, high), (0, high)], np.float64) @ turn[:, :2].T + turn[:, 2]
+    turn[:, 2] -= corners.min(0)
+    extent = np.ceil(np.ptp(corners, axis=0)).astype(int)
+    return np.asarray(turn, np.float64), (int(extent[0]), int(extent[1]))
