@@ -19,8 +19,9 @@ from handwriting.reading.lines import Strip
 Float = NDArray[np.float32]
 
 SLANT_PRICE = 0.03  # of one step aside, in pixels of ink: straight cuts are preferred
-WIDEST = 1.55  # of a candidate, in heights of the line
-MOST_PIECES = 6
+WIDEST = 1.5  # of a candidate, in heights of the line
+MOST_PIECES = 9
+CLOSE = 0.035  # heights; nearer cuts are taken for one
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,73 @@ def find_cuts(strip: Strip) -> Cuts:
     up, from_below = _cheapest(ink[: row - 1 if row else None : -1] if row else ink[::-1])
     price = down + up - ink[row]
     places, through = _chosen(price, strip.height)
-    paths = np.empty((len(places) + 2, high), np.int64)
-    paths[0], paths[-1] = 0, wide
-    paths[1:-1, : row + 1] = _traced(from_above, places)
-    paths[1:-1, row:] = _traced(from_below, places)[:, ::-1]
-    paths = np.maximum.accumulate(paths, axis=0)
-    return Cuts(paths, np.concatenate([[0.0], through, [0.0]]))
+    paths = np.empty((len(places), high), np.int64)
+    paths[:, : row + 1] = _traced(from_above, places)
+    paths[:, row:] = _traced(from_below, places)[:, ::-1]
+    dents, dent_ink = _between_dents(ink, strip.height)
+    paths, through = _distinct(
+        np.concatenate([paths, dents]), np.concatenate([through, dent_ink]), strip.mask, strip.height
+    )
+    ends = np.full((1, high), wide, np.int64)
+    return Cuts(np.concatenate([0 * ends, paths, ends]), np.concatenate([[0.0], through, [0.0]]))
+
+
+def _between_dents(ink: Float, height: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Straight cuts from a dent in the ink's upper outline to one in its lower outline -> paths (n, h), ink (n,).
+
+    Where two round strokes press together the cut runs along the ink, which no cheapest path does, but both ends of
+    it show as dents. A dent without a partner is cut from straight up or down.
+    """
+    high, wide = ink.shape
+    solid = ink > 0.3
+    filled = solid.any(0)
+    top = np.where(filled, solid.argmax(0), high)
+    bottom = np.where(filled, high - 1 - solid[::-1].argmax(0), -1)
+    above = _dents(np.where(filled, top, high).astype(np.float64), 0.05 * height)
+    below = _dents(np.where(filled, high - 1 - bottom, high).astype(np.float64), 0.05 * height)
+    pairs = {(x, x) for x in (*above, *below) if filled[x]}
+    pairs |= {(x, z) for x in above for z in below if abs(x - z) < 0.45 * height and filled[x] and filled[z]}
+    paths, crossed = [], []
+    rows = np.arange(high)
+    for x, z in sorted(pairs):
+        path = np.rint(np.interp(rows, (top[x], max(bottom[z], top[x] + 1)), (x, z))).astype(np.int64)
+        amount = float(ink[rows, path].sum())
+        if amount < 0.62 * height:
+            paths.append(path)
+            crossed.append(max(amount, 0.3))
+    return np.array(paths, np.int64).reshape(-1, high), np.array(crossed, np.float64)
+
+
+def _dents(depth: NDArray[np.float64], least: float) -> list[int]:
+    """Depth of the outline (w,) -> where it is deepest between two places that are less deep by ``least``."""
+    found: list[int] = []
+    lowest, deepest, at = depth[0], -np.inf, 0
+    for x, value in enumerate(depth):
+        if value > deepest:
+            deepest, at = value, x
+        if deepest - value >= least:
+            if deepest - lowest >= least:
+                same = np.flatnonzero(depth[at:x] >= deepest - 0.5)
+                found.append(at + int(same[-1]) // 2 if len(same) else at)
+            lowest, deepest = value, value
+        if value < lowest:
+            lowest, deepest = value, value
+    return found
+
+
+def _distinct(
+    paths: NDArray[np.int64], ink: NDArray[np.float64], mask: NDArray[np.uint8], height: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Cuts without near copies of cheaper ones, from left to right."""
+    rows = np.flatnonzero(mask.any(1))
+    kept: list[int] = []
+    close = max(1.6, CLOSE * height)
+    for index in np.argsort(ink, kind="stable"):
+        same = any(np.abs(paths[index, rows] - paths[other, rows]).mean() < close for other in kept)
+        if not same:
+            kept.append(int(index))
+    kept.sort(key=lambda index: float(paths[index, rows].mean()))
+    return paths[kept], ink[kept]
 
 
 def _cheapest(ink: Float) -> tuple[Float, NDArray[np.int8]]:
@@ -137,12 +199,12 @@ def _through(price: Float, left: int, right: int, height: float) -> list[tuple[i
         return []
     first, last = int(inside[0]), int(inside[-1])
     span = price[first : last + 1]
-    apart = max(2, round(0.09 * height))
+    apart = max(2, round(0.06 * height))
     lowest = cv2.erode(span[None], np.ones((1, 2 * apart + 1), np.uint8))[0]
     valleys = np.flatnonzero((span <= lowest + 1e-4) & (span < 0.45 * height))
     margin = 0.1 * height
     chosen: list[tuple[int, float]] = []
-    most = int(np.ceil((last - first) / height * 5))
+    most = int(np.ceil((last - first) / height * 6))
     for place in sorted(valleys, key=lambda at: float(span[at])):
         if margin <= place <= last - first - margin and all(abs(place + first - other) > apart for other, _ in chosen):
             chosen.append((int(place + first), float(span[place])))
@@ -153,80 +215,65 @@ def _through(price: Float, left: int, right: int, height: float) -> list[tuple[i
 
 def candidates(strip: Strip, cuts: Cuts) -> list[Candidate]:
     """A line and its cuts -> every run of neighbouring pieces that is not too wide for one character."""
-    high, wide = strip.mask.shape
-    steps = np.zeros((high, wide + 1), np.int32)
-    rows = np.arange(high)
-    for path in cuts.paths[1:-1]:
-        np.add.at(steps, (rows, np.clip(path, 0, wide)), 1)
-    piece = np.cumsum(steps[:, :wide], axis=1)
-    piece_of_ink = np.where(strip.mask > 0, piece, -1)
+    ink = strip.mask > 0
+    columns = np.arange(strip.mask.shape[1])
     count = len(cuts.paths) - 1
-    extents = _extents(piece_of_ink, count)
+    low, high = cuts.paths.min(1), cuts.paths.max(1)
     found = []
     for start in range(count):
-        if extents[start] is None:
-            continue
         for end in range(start + 1, min(start + MOST_PIECES, count) + 1):
-            candidate = _candidate(strip, cuts, piece, extents, start, end)
-            if candidate is None:
+            left, right = max(int(low[start]) - 1, 0), int(high[end]) + 1
+            inside = (columns[left:right] >= cuts.paths[start][:, None]) & (
+                columns[left:right] < cuts.paths[end][:, None]
+            )
+            own = inside & ink[:, left:right]
+            rows, across = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
+            if len(rows) == 0:
+                if end == start + 1:
+                    break  # a piece without ink begins no character
                 continue
-            if candidate.box[2] > WIDEST * strip.height and end > start + 1:
+            box = (left + int(across[0]), int(rows[0]), int(np.ptp(across)) + 1, int(np.ptp(rows)) + 1)
+            if box[2] > WIDEST * strip.height and end > start + 1:
                 break
-            found.append(candidate)
+            if found and found[-1].start == start and found[-1].box == box and cuts.ink[end - 1] == cuts.ink[end] == 0:
+                continue  # only an empty piece was added
+            if max(box[2], box[3]) < 0.2 * strip.height:
+                continue
+            found.append(_candidate(strip, cuts, (start, end), box, inside, left))
     return found
-
-
-def _extents(piece: NDArray[np.int32], count: int) -> list[tuple[int, int, int, int] | None]:
-    """Pieces' numbers (h, w), -1 off the ink -> for each its x0, y0, x1, y1, ends excluded, or None without ink."""
-    ys, xs = np.nonzero(piece >= 0)
-    owner = piece[ys, xs]
-    low_x, low_y = np.full(count, 10**6), np.full(count, 10**6)
-    high_x, high_y = np.full(count, -1), np.full(count, -1)
-    np.minimum.at(low_x, owner, xs)
-    np.minimum.at(low_y, owner, ys)
-    np.maximum.at(high_x, owner, xs)
-    np.maximum.at(high_y, owner, ys)
-    return [
-        (int(low_x[k]), int(low_y[k]), int(high_x[k]) + 1, int(high_y[k]) + 1) if high_x[k] >= 0 else None
-        for k in range(count)
-    ]
 
 
 def _candidate(
     strip: Strip,
     cuts: Cuts,
-    piece: NDArray[np.int32],
-    extents: list[tuple[int, int, int, int] | None],
-    start: int,
-    end: int,
-) -> Candidate | None:
-    own = [extent for extent in extents[start:end] if extent is not None]
-    if not own or extents[end - 1] is None:
-        return None
-    x0, y0 = min(e[0] for e in own), min(e[1] for e in own)
-    x1, y1 = max(e[2] for e in own), max(e[3] for e in own)
-    rim = (slice(max(y0 - 1, 0), y1 + 1), slice(max(x0 - 1, 0), x1 + 1))
-    here = piece[rim]
-    inside = (here >= start) & (here < end)
-    ink = np.where(inside, strip.strength[rim], 0).astype(np.float32)
+    span: tuple[int, int],
+    box: tuple[int, int, int, int],
+    inside: NDArray[np.bool_],
+    left: int,
+) -> Candidate:
+    start, end = span
+    x, y, w, h = box
+    high, wide = strip.mask.shape
+    x0, x1 = max(x - 1, left, 0), min(x + w + 1, left + inside.shape[1], wide)
+    rim = (slice(max(y - 1, 0), min(y + h + 1, high)), slice(x0, x1))
+    ink = np.where(inside[rim[0], x0 - left : x1 - left], strip.strength[rim], 0).astype(np.float32)
     height = strip.height
-    w, h = x1 - x0, y1 - y0
-    gaps = [own[k + 1][0] - max(e[2] for e in own[: k + 1]) for k in range(len(own) - 1)]
+    holes = np.flatnonzero((ink > 0.3).any(0))
     inner = cuts.ink[start + 1 : end]
     total = float(ink.sum())
     features = np.array(
         [
             w / height,
             h / height,
-            ((y0 + y1) / 2 - strip.middle - strip.slope * (x0 + x1) / 2) / height,
+            ((y + h / 2) - strip.middle - strip.slope * (x + w / 2)) / height,
             total / height**2,
             cuts.ink[start] / height,
             cuts.ink[end] / height,
-            max([0, *gaps]) / height,
+            float(np.diff(holes).max(initial=1) - 1) / height,
             float(np.count_nonzero(inner == 0)),
             float(inner[inner > 0].min()) / height if (inner > 0).any() else 0.3,
             total / (w * h),
             float(end - start),
         ]
     )
-    return Candidate(start, end, (x0, y0, w, h), features, fit_ink(ink))
+    return Candidate(start, end, box, features, fit_ink(ink))
