@@ -189,15 +189,16 @@ def draw_rules(sheet: _Sheet, lines: str, height: float, middles: Sequence[float
     """Ruled lines or a printed box around the field's ink, added to the sheet."""
     if lines == "none":
         return
-    layer = np.zeros(sheet.ink.shape, np.float32)
+    high, wide = sheet.ink.shape[0], sheet.ink.shape[1]
+    layer = np.zeros((high, wide), np.float32)
     rows, columns = np.flatnonzero((sheet.owners > 0).any(1)), np.flatnonzero((sheet.owners > 0).any(0))
     strength = float(rng.uniform(0.4, 0.95))
     thick = int(rng.integers(1, 3))
     if lines == "ruled":
         pitch = height * float(rng.uniform(1.25, 1.8))
         y = rows[-1] + height * float(rng.uniform(-0.12, 0.15))
-        for place in np.arange(y - 3 * pitch, layer.shape[0], pitch):
-            _rule(layer, (0, place), (layer.shape[1], place), thick, strength)
+        for place in np.arange(y - 3 * pitch, high, pitch):
+            _rule(layer, (0, place), (wide, place), thick, strength)
     else:
         top, bottom = rows[0] - height * rng.uniform(0.02, 0.3), rows[-1] + height * rng.uniform(0.02, 0.3)
         left, right = columns[0] - height * rng.uniform(0.08, 0.4), columns[-1] + height * rng.uniform(0.08, 0.4)
@@ -213,8 +214,9 @@ def draw_paper(sheet: _Sheet, paper: str, height: float, pitch: float, rng: Gene
     """A page's printed rules or grid, added to the sheet."""
     if paper == "plain":
         return
-    layer = np.zeros(sheet.ink.shape, np.float32)
-    strength, high, wide = float(rng.uniform(0.3, 0.8)), *layer.shape
+    high, wide = sheet.ink.shape[0], sheet.ink.shape[1]
+    layer = np.zeros((high, wide), np.float32)
+    strength = float(rng.uniform(0.3, 0.8))
     step = pitch if paper == "ruled" else height * float(rng.uniform(0.45, 1.0))
     for y in np.arange(rng.uniform(0, step), high, step):
         _rule(layer, (0, y), (wide, y), 1, strength)
@@ -242,7 +244,7 @@ def photograph(
     exposure: float = 1.0,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """A sheet seen by a camera -> picture uint8 (H, W, 3) RGB, owners (H, W). ``dark``: the deepest shadow's light."""
-    matrix, size = camera(sheet.ink.shape, angle, perspective, rng)
+    matrix, size = camera((sheet.ink.shape[0], sheet.ink.shape[1]), angle, perspective, rng)
     colour = np.asarray((rng.uniform(222, 252), rng.uniform(222, 250), rng.uniform(205, 245)), np.float32)
     view = np.broadcast_to(colour, (size[1], size[0], 3)).astype(np.float32)
     if sheet.behind is not None:
@@ -265,11 +267,12 @@ def photograph(
     quality = int(rng.integers(60, 96))
     shot = np.clip(np.rint(view), 0, 255).astype(np.uint8)[..., ::-1]
     _, encoded = cv2.imencode(".jpg", shot, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1], np.uint8), np.asarray(owners, np.uint8)
+    seen = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+    return np.ascontiguousarray(seen), np.asarray(owners, np.uint8)
 
 
 def camera(
-    shape: tuple[int, ...], angle: float, perspective: float, rng: Generator
+    shape: tuple[int, int], angle: float, perspective: float, rng: Generator
 ) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """Paper (H, W), degrees, share of the side by which corners move -> homography, size of the view (W, H)."""
     high, wide = shape
@@ -279,7 +282,8 @@ def camera(
     seen += rng.uniform(-1, 1, seen.shape) * perspective * np.array((min(wide, 4 * high), high))
     seen -= seen.min(0)
     size = (int(np.ceil(seen[:, 0].max())), int(np.ceil(seen[:, 1].max())))
-    return cv2.getPerspectiveTransform(corners.astype(np.float32), seen.astype(np.float32)), size
+    matrix = cv2.getPerspectiveTransform(corners.astype(np.float32), seen.astype(np.float32))
+    return np.asarray(matrix, np.float64), size
 
 
 def lighting(light: str, shape: tuple[int, int], dark: float, rng: Generator) -> Float:

@@ -16,14 +16,17 @@ _ROOMS = {
     "Classifier": "classifier",
     "Prediction": "classifier",
     "load": "classifier",
+    "Page": "reading",
+    "read": "reading",
     "evaluate": "runs",
     "train": "runs",
 }
-__all__ = ["Classifier", "HandwritingError", "Prediction", "__version__", "evaluate", "load", "train"]
+__all__ = ["Classifier", "HandwritingError", "Page", "Prediction", "__version__", "evaluate", "load", "read", "train"]
 
 if TYPE_CHECKING:
     from handwriting.classifier import Classifier, Prediction, load
     from handwriting.errors import HandwritingError
+    from handwriting.reading import Page, read
     from handwriting.runs import evaluate, train
 
 

@@ -10,6 +10,7 @@ from handwriting.cli import (  # noqa: F401 - each registers its command
     explain,
     models,
     predict,
+    read,
     serve,
     train,
 )

@@ -3,6 +3,7 @@ r"""What is known of a text before it is read: its length, a pattern, a checksum
 A pattern is a subset of regular expressions, matched against the whole text of a line: characters, ``.`` (any),
 ``\d`` (0-9), ``\w`` (letters and digits), sets ``[0-9A-F]`` and ``[^0]``, groups ``( )``, alternatives ``|``, and
 ``?``, ``*``, ``+``, ``{m}``, ``{m,}``, ``{m,n}``; a backslash before any other sign means the sign itself.
+Spaces in a pattern are for the eye: a gap between characters is no character, and the text read has none.
 """
 
 from __future__ import annotations
@@ -37,6 +38,15 @@ class Constraint:
     step: Callable[[State, str], State | None]
     accepts: Callable[[State], bool]
     literals: frozenset[str] = frozenset()
+
+    def allows(self, text: str) -> bool:
+        """Whether a whole text keeps the constraint."""
+        state: State | None = self.start
+        for label in text:
+            state = self.step(state, label)
+            if state is None:
+                return False
+        return self.accepts(state)
 
 
 def free() -> Constraint:
@@ -97,8 +107,7 @@ def of_luhn() -> Constraint:
 
 def luhn_holds(text: str) -> bool:
     """Whether a text's digits pass the Luhn check."""
-    rule = of_luhn()
-    return _run(rule, text)
+    return of_luhn().allows(text)
 
 
 def of_pattern(pattern: str) -> Constraint:
@@ -115,14 +124,12 @@ def of_pattern(pattern: str) -> Constraint:
         after = {net.moves[place][1] for place in state if place in net.moves and net.moves[place][0].allows(label)}
         return net.closure(after) if after else None
 
-    return Constraint(
-        net.closure({start}), step, lambda state: isinstance(state, frozenset) and end in state, literals
-    )
+    return Constraint(net.closure({start}), step, lambda state: isinstance(state, frozenset) and end in state, literals)
 
 
 def matches(pattern: str, text: str) -> bool:
     """Whether a whole text is of a pattern. Raises ConstraintError for a pattern that is not understood."""
-    return _run(of_pattern(pattern), text)
+    return of_pattern(pattern).allows(text)
 
 
 def alphabet_of(name: str | Iterable[str], classes: Sequence[str]) -> frozenset[str]:
@@ -135,15 +142,6 @@ def alphabet_of(name: str | Iterable[str], classes: Sequence[str]) -> frozenset[
             f"names: {', '.join(ALPHABETS)}, or give the characters themselves"
         )
     return allowed
-
-
-def _run(rule: Constraint, text: str) -> bool:
-    state: State | None = rule.start
-    for label in text:
-        state = rule.step(state, label)
-        if state is None:
-            return False
-    return rule.accepts(state)
 
 
 def _all_of(parts: list[Constraint]) -> Constraint:
@@ -230,9 +228,7 @@ class _Parser:
             end = self.repeated(end, (first, last), (begun, stop), least, most)
         return start, end
 
-    def repeated(
-        self, end: int, read: tuple[int, int], span: tuple[int, int], least: int, most: int | None
-    ) -> int:
+    def repeated(self, end: int, read: tuple[int, int], span: tuple[int, int], least: int, most: int | None) -> int:
         """Joins so many copies of what was read, the further ones by reading their part of the pattern again."""
         copies = most if most is not None else max(least, 1)
         skips = []
@@ -273,7 +269,10 @@ class _Parser:
 
     def single(self, test: _Test) -> tuple[int, int]:
         start, end = self.net.place(), self.net.place()
-        self.net.moves[start] = (test, end)
+        if test == _Test(frozenset(" ")):
+            self.net.free(start, end)
+        else:
+            self.net.moves[start] = (test, end)
         return start, end
 
     def escaped(self) -> frozenset[str]:

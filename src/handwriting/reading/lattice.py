@@ -68,7 +68,7 @@ def label_edges(
         allowed: those that may be read.
     """
     columns = [column for column, name in enumerate(classes) if name in allowed]
-    edges = []
+    edges: list[Edge] = []
     for number, (start, end) in enumerate(spans):
         row = log_labels[number]
         edges.extend(

@@ -47,7 +47,10 @@ def find_lines(sheet: Sheet) -> list[Strip]:
     lines = [tall[groups == group] for group in range(int(groups.max()) + 1)] if len(tall) else []
     lines.sort(key=lambda line: float(np.average(centres[line, 1], weights=boxes[line, 4])))
     members = _with_small_parts(lines, boxes, height)
-    return [_cut_out(sheet, labels, boxes, line, own, height) for line, own in zip(lines, members, strict=True)]
+    return [
+        _cut_out(sheet, np.asarray(labels, np.int32), boxes, line, own, height)
+        for line, own in zip(lines, members, strict=True)
+    ]
 
 
 def _chained(boxes: NDArray[np.float64], height: float) -> NDArray[np.int64]:
@@ -65,9 +68,7 @@ def _chained(boxes: NDArray[np.float64], height: float) -> NDArray[np.int64]:
     return np.unique(group, return_inverse=True)[1].astype(np.int64) if count else group
 
 
-def _with_small_parts(
-    lines: list[NDArray[np.int64]], boxes: NDArray[np.float64], height: float
-) -> list[list[int]]:
+def _with_small_parts(lines: list[NDArray[np.int64]], boxes: NDArray[np.float64], height: float) -> list[list[int]]:
     """Broken bits, dots and dashes join the line that they lie in."""
     members = [list(map(int, line)) for line in lines]
     known = {index for line in members for index in line}

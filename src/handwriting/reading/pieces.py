@@ -8,6 +8,7 @@ together are a candidate.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -95,9 +96,9 @@ def _between_dents(ink: Float, height: float) -> tuple[NDArray[np.int64], NDArra
     Where two round strokes press together the cut runs along the ink, which no cheapest path does, but both ends of
     it show as dents. A dent without a partner is cut from straight up or down.
     """
-    high, wide = ink.shape
+    high = len(ink)
     solid = ink > 0.3
-    filled = solid.any(0)
+    filled = np.asarray(solid.any(0), np.bool_)
     top = np.where(filled, solid.argmax(0), high)
     bottom = np.where(filled, high - 1 - solid[::-1].argmax(0), -1)
     above = _dents(np.where(filled, top, high).astype(np.float64), 0.05 * height)
@@ -186,7 +187,7 @@ def _chosen(price: Float, height: float) -> tuple[NDArray[np.int64], NDArray[np.
             best = np.flatnonzero(inside <= inside.min() + 1e-3)
             found.append((int(start + best[len(best) // 2]), 0.0))
     bounds = [0, *[place for place, _ in found], len(price)]
-    for left, right in zip(bounds[:-1], bounds[1:], strict=True):
+    for left, right in pairwise(bounds):
         found.extend(_through(price, left, right, height))
     found.sort()
     return np.array([place for place, _ in found], np.int64), np.array([ink for _, ink in found], np.float64)
@@ -219,7 +220,7 @@ def candidates(strip: Strip, cuts: Cuts) -> list[Candidate]:
     columns = np.arange(strip.mask.shape[1])
     count = len(cuts.paths) - 1
     low, high = cuts.paths.min(1), cuts.paths.max(1)
-    found = []
+    found: list[Candidate] = []
     for start in range(count):
         for end in range(start + 1, min(start + MOST_PIECES, count) + 1):
             left, right = max(int(low[start]) - 1, 0), int(high[end]) + 1

@@ -9,6 +9,22 @@ from numpy.typing import NDArray
 Mask = NDArray[np.uint8]
 
 
+def _opened(mask: Mask, wide: int, high: int) -> Mask:
+    """Ink that fits a rectangle of ink."""
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((high, wide), np.uint8)), np.uint8)
+
+
+def _grown(mask: Mask, wide: int, high: int) -> Mask:
+    """Ink and what lies near it."""
+    return np.asarray(cv2.dilate(mask, np.ones((high, wide), np.uint8)), np.uint8)
+
+
+def _parts(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Ink -> its components' numbers (h, w), 0 off the ink, and their boxes and areas (n, 5), first the ground's."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    return np.asarray(labels, np.int32), np.asarray(stats, np.int32)
+
+
 def without_rules(mask: Mask) -> Mask:
     """Upright ink uint8 (h, w) of 0 and 1 -> the same without long thin straight lines.
 
@@ -30,7 +46,7 @@ def without_rules(mask: Mask) -> Mask:
 
 def writing_height(mask: Mask) -> float:
     """Ink (h, w) -> how tall its characters are, in pixels; 0 without ink: the tall components' median."""
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    _, stats = _parts(mask)
     heights, areas = stats[1:, cv2.CC_STAT_HEIGHT], stats[1:, cv2.CC_STAT_AREA]
     heights = heights[areas >= 12]
     if len(heights) == 0:
@@ -65,10 +81,11 @@ def _rules(mask: Mask, reach: int, height: float) -> Mask:
     if usual > 0.12 * reach + 2:  # a bar of ink, not a rule
         return np.zeros_like(mask)
     # Where the ink runs on vertically beyond a rule's thickness a stroke crosses: it stays.
-    tall = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((int(1.5 * usual + 1) + 1, 1), np.uint8))
+    tall = _opened(mask, 1, int(1.5 * usual + 1) + 1)
     thin = np.asarray(runs & ~tall & 1, np.uint8)
-    near = cv2.dilate(thin, np.ones((3, 3), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
+    near = _grown(thin, 3, 3)
+    labels, stats = _parts(near)
+    count = len(stats)
     # Of a rule that is sure every bit between two strokes goes; of a doubtful one only pieces of some length.
     sure = _lengths(runs, labels, count) >= 3.2 * height
     doubtful = stats[:, cv2.CC_STAT_WIDTH] >= 0.25 * reach
@@ -83,26 +100,27 @@ def _runs(mask: Mask, reach: int) -> Mask:
     small = np.maximum(mask[:-1:2], mask[1::2]) if large else mask
     small = np.ascontiguousarray(np.maximum(small[:, :-1:2], small[:, 1::2])) if large else small
     reach = reach // 2 if large else reach
-    size = small.shape[::-1]
+    size = (small.shape[1], small.shape[0])
     found = np.zeros_like(small)
     for slope in np.arange(-2, 3) * 3.0 / reach:
         tilt = np.array([[1, 0, 0], [slope, 1, -slope * size[0] / 2]])
         back = np.array([[1, 0, 0], [-slope, 1, slope * size[0] / 2]])
-        level = cv2.warpAffine(small, tilt, size, flags=cv2.INTER_NEAREST) if slope else small
-        thick = cv2.dilate(level, np.ones((3, 1), np.uint8))  # wobbles by a pixel stay one run
-        joined = cv2.morphologyEx(thick, cv2.MORPH_CLOSE, np.ones((1, 7), np.uint8))
-        runs = cv2.morphologyEx(joined, cv2.MORPH_OPEN, np.ones((1, reach), np.uint8))
-        found |= cv2.warpAffine(runs, back, size, flags=cv2.INTER_NEAREST) if slope else runs
+        level = np.asarray(cv2.warpAffine(small, tilt, size, flags=cv2.INTER_NEAREST), np.uint8)
+        thick = _grown(level, 1, 3)  # wobbles by a pixel stay one run
+        joined = np.asarray(cv2.morphologyEx(thick, cv2.MORPH_CLOSE, np.ones((1, 7), np.uint8)), np.uint8)
+        runs = _opened(joined, reach, 1)
+        found |= np.asarray(cv2.warpAffine(runs, back, size, flags=cv2.INTER_NEAREST), np.uint8)
     if large:
-        found = cv2.resize(found, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        found = np.asarray(cv2.resize(found, (mask.shape[1], mask.shape[0]), interpolation=cv2.INTER_NEAREST), np.uint8)
     return np.asarray(found & mask, np.uint8)
 
 
 def _without_boxes(mask: Mask, height: float) -> Mask:
     """Ink without printed boxes, even where writing touches them: two level runs one above the other, joined by
     ink at both ends."""
-    runs = cv2.dilate(_runs(mask, int(max(0.7 * height, 18))), np.ones((3, 3), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
+    runs = _grown(_runs(mask, int(max(0.7 * height, 18))), 3, 3)
+    labels, stats = _parts(runs)
+    count = len(stats)
     long = [k for k in range(1, count) if stats[k, cv2.CC_STAT_WIDTH] > 3 * stats[k, cv2.CC_STAT_HEIGHT]]
     ends = {k: _ends(labels, k, stats[k]) for k in long[:60]}
     thickness = max(_usual_height(runs & mask), 1.0)
@@ -119,9 +137,9 @@ def _without_boxes(mask: Mask, height: float) -> Mask:
     if not gone.any():
         return mask
     kernel = int(1.6 * thickness + 1) + 1
-    thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((kernel, kernel), np.uint8))
-    upright = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((kernel, 1), np.uint8))
-    across = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((1, kernel), np.uint8))
+    thick = _opened(mask, kernel, kernel)
+    upright = _opened(mask, 1, kernel)
+    across = _opened(mask, kernel, 1)
     rule = gone & mask & ~(upright & across) & 1
     rule = rule | (gone & mask & ~thick & 1)
     return _mended(np.asarray(mask & ~rule & 1, np.uint8), np.asarray(rule, np.uint8))
@@ -150,7 +168,7 @@ def _joined(mask: Mask, top: tuple[int, int], bottom: tuple[int, int]) -> bool:
 
 def _without_frames(mask: Mask) -> Mask:
     """Ink without boxes drawn around other ink and touching none of it."""
-    count, labels, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    labels, stats = _parts(mask)
     for index in np.argsort(-stats[1:, cv2.CC_STAT_AREA])[:20] + 1:
         x, y, w, h, area = stats[index]
         if min(w, h) < 15:
@@ -165,7 +183,7 @@ def _without_frames(mask: Mask) -> Mask:
 
 def _lengths(runs: Mask, pieces: NDArray[np.int32], count: int) -> NDArray[np.int64]:
     """Runs (h, w) and pieces of them (h, w) -> for each piece the width of the whole run that it lies in."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(runs, np.ones((3, 3), np.uint8)), connectivity=8)
+    labels, stats = _parts(_grown(runs, 3, 3))
     lengths = np.zeros(count, np.int64)
     np.maximum.at(lengths, pieces[labels > 0], stats[labels[labels > 0], cv2.CC_STAT_WIDTH])
     return lengths
@@ -173,25 +191,25 @@ def _lengths(runs: Mask, pieces: NDArray[np.int32], count: int) -> NDArray[np.in
 
 def stroke_width(mask: Mask) -> float:
     """Ink (h, w) -> the usual width of its strokes: twice the area over the length of the edge."""
-    edge = np.count_nonzero(mask & ~cv2.erode(mask, np.ones((3, 3), np.uint8)) & 1)
-    return 2.0 * np.count_nonzero(mask) / max(edge, 1)
+    inner = np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8)), np.uint8)
+    area = int(np.count_nonzero(mask))
+    return 2.0 * area / max(area - int(np.count_nonzero(inner)), 1)
 
 
 def _usual_height(runs: Mask) -> float:
     """Ink (h, w) -> mean length of its vertical runs."""
-    starts = np.count_nonzero(runs[0]) + np.count_nonzero(runs[1:] > runs[:-1])
-    return float(np.count_nonzero(runs)) / max(starts, 1)
+    starts = int(np.count_nonzero(runs[0])) + int(np.count_nonzero(runs[1:] > runs[:-1]))
+    return int(np.count_nonzero(runs)) / max(starts, 1)
 
 
 def _box_sides(mask: Mask, across: Mask, height: float) -> Mask:
     """Thin upright lines whose both ends meet a rule: the sides of a box -> uint8 (h, w)."""
-    sides = _rules(np.ascontiguousarray(mask.T), max(int(0.8 * height), 12), height).T
+    sides = np.ascontiguousarray(_rules(np.ascontiguousarray(mask.T), max(int(0.8 * height), 12), height).T)
     if not sides.any():
         return sides
-    near = cv2.dilate(across, np.ones((7, 5), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        cv2.dilate(np.ascontiguousarray(sides), np.ones((5, 3), np.uint8)), connectivity=8
-    )
+    near = _grown(across, 5, 7)
+    labels, stats = _parts(_grown(sides, 3, 5))
+    count = len(stats)
     keep = np.zeros(count, bool)
     for index in range(1, count):
         x, y, w, h, _ = stats[index]
@@ -202,8 +220,9 @@ def _box_sides(mask: Mask, across: Mask, height: float) -> Mask:
 
 def _mended(left: Mask, rules: Mask) -> Mask:
     """What is left, without the crumbs of the rules: components that are nearly all rule are dropped."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(left, connectivity=8)
-    gone = cv2.dilate(rules, np.ones((3, 3), np.uint8))
+    labels, stats = _parts(left)
+    count = len(stats)
+    gone = _grown(rules, 3, 3)
     touched = np.bincount(labels[(gone > 0) & (left > 0)], minlength=count)
     area = stats[:, cv2.CC_STAT_AREA]
     keep = (touched < 0.5 * area) | (np.maximum(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]) > 14)

@@ -63,7 +63,7 @@ def from_json(document: dict[str, Any]) -> Weights:
 
 
 def inputs(geometry: Array, probabilities: Array, character: Array, classes: tuple[str, ...]) -> Array:
-    """Of n candidates: geometry (n, g), class probabilities (n, C), character (n,) -> the network's inputs (n, g+13)."""
+    """Of n candidates geometry (n, g), class probabilities (n, C), character (n,) -> network inputs (n, g + 13)."""
     clipped = np.clip(character, 1e-5, 1 - 1e-5)
     best = np.log(np.maximum(probabilities.max(1), 1e-4))
     doubt = -(probabilities * np.log(np.maximum(probabilities, 1e-9))).sum(1)

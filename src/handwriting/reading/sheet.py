@@ -78,7 +78,7 @@ def flatten(picture: NDArray[np.uint8]) -> tuple[Float, float]:
     The paper is a grey closing with a disc wider than strokes but smaller than shadows. Of the channels the red one
     is read when it is enough: red and pale blue rules hardly show in it, all pens but red ones do.
     """
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
     if _is_light_on_dark(grey):
         picture, grey = 255 - picture, 255 - grey
     strength, noise = _taken(grey)
@@ -99,8 +99,7 @@ def _taken(grey: NDArray[np.uint8]) -> tuple[Float, float]:
     closed = cv2.morphologyEx(calm, cv2.MORPH_CLOSE, disc, borderType=cv2.BORDER_REPLICATE)
     smooth = cv2.GaussianBlur(closed, (0, 0), max(0.8, size * shrink / 8), borderType=cv2.BORDER_REPLICATE)
     paper = cv2.resize(smooth, (wide, high), interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    ratio = grey.astype(np.float32) / np.maximum(paper, 8.0)
-    ratio = cv2.GaussianBlur(ratio, (0, 0), 0.6)
+    ratio = cv2.GaussianBlur(np.asarray(grey / np.maximum(paper, 8.0), np.float32), (0, 0), 0.6)
     noise = cv2.absdiff(ratio, cv2.medianBlur(ratio, 3))
     return np.asarray(np.clip(1 - ratio, 0, 1), np.float32), 1.5 * float(noise[::3, ::3].mean())
 
@@ -141,7 +140,10 @@ def skew(mask: Mask) -> float:
     The angle at which the ink's row sums differ most (Postl 1986): rules and lines of writing both say it.
     """
     ys, xs = np.nonzero(mask)
-    if len(xs) < 50 or np.ptp(xs) < 2.0 * min(np.ptp(ys), 80):
+    if len(xs) < 50:
+        return 0.0
+    wide, high = int(xs.max() - xs.min()), int(ys.max() - ys.min())
+    if wide < 2 * min(high, 80):
         return 0.0
     if len(xs) > 20000:
         keep = np.random.default_rng(0).choice(len(xs), 20000, replace=False)

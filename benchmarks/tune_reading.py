@@ -1,0 +1,287 @@
+"""Fits what `reading` weighs candidates by, on fields composed from MNIST *valid* digits; writes weights.json.
+
+Half of the valid writers are for fitting, the other half for the calibration and for the figures that it prints.
+MNIST test is not opened.
+
+    python benchmarks/tune_reading.py --data-dir DIR [--model digits] [--fields 1500] [--pages 40]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from compose import Bank, Composed, compose_field, compose_page
+from numpy.typing import NDArray
+
+from handwriting.classifier import Classifier, load
+from handwriting.data import load as load_data
+from handwriting.data import split
+from handwriting.evaluation import wilson_interval
+from handwriting.files import write_whole
+from handwriting.reading.constraints import free
+from handwriting.reading.lines import find_lines
+from handwriting.reading.page import Lattice, character_probability, ways
+from handwriting.reading.pieces import candidates, find_cuts
+from handwriting.reading.scoring import Array, Weights, from_json, inputs
+from handwriting.reading.sheet import lay_out
+
+OUT = Path(__file__).resolve().parent.parent / "src/handwriting/reading/weights.json"
+GOOD, BAD = 0.8, 0.6  # overlap (ink in common over ink in either) from which a candidate is a digit; below it is none
+HIDDEN = 32
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Studied:
+    """A line found in a composed picture, with the truth about its candidates."""
+
+    lattice: Lattice
+    overlap: Array  # (n,) of each candidate with the digit that it shows most of
+    digit: NDArray[np.int64]  # (n,) which digit that is, counted over the whole picture; -1 for none
+    truth: str  # the text of the whole picture
+    text: str  # of the line that this one shows most of
+    conditions: dict[str, str]
+
+
+def study(composed: Composed, classifier: Classifier) -> list[Studied]:
+    """A composed picture -> its lines as `read` finds them, with the truth."""
+    sheet = lay_out(composed.picture)
+    size = (sheet.mask.shape[1], sheet.mask.shape[0])
+    owners = cv2.warpAffine(
+        composed.owners, sheet.way_back, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    ).astype(np.int64)
+    totals = np.bincount(owners[sheet.mask > 0], minlength=256)
+    truth = "".join(composed.texts)
+    ends = np.cumsum([len(text) for text in composed.texts])
+    studied = []
+    for strip in find_lines(sheet):
+        cuts = find_cuts(strip)
+        found = candidates(strip, cuts)
+        if not found:
+            continue
+        scores = classifier.scores(np.stack([candidate.image for candidate in found]))
+        x, y = strip.corner
+        high, wide = strip.mask.shape
+        own = np.where(strip.mask > 0, owners[y : y + high, x : x + wide], -1)
+        columns = np.arange(wide)
+        overlap, digit = np.zeros(len(found)), np.full(len(found), -1)
+        for number, candidate in enumerate(found):
+            inside = (columns >= cuts.paths[candidate.start][:, None]) & (columns < cuts.paths[candidate.end][:, None])
+            counts = np.bincount(own[inside & (own >= 0)], minlength=256)
+            best = 1 + int(counts[1:].argmax())
+            stray = max(counts[0] - 0.25 * counts.sum(), 0)  # soft edges of strokes belong to nobody
+            overlap[number] = counts[best] / max(counts[1:].sum() + stray + totals[best] - counts[best], 1)
+            digit[number] = best - 1 if counts[best] else -1
+        whose = np.bincount(own[own > 0], minlength=256)
+        line = int(np.searchsorted(ends, int(whose.argmax()) - 1, side="right")) if whose.any() else -1
+        text = composed.texts[line] if 0 <= line < len(composed.texts) else ""
+        lattice = Lattice(
+            cuts,
+            found,
+            scores.probabilities.astype(np.float64),
+            scores.character.astype(np.float64),
+            classifier.classes,
+            strip,
+        )
+        studied.append(Studied(lattice, overlap, digit, truth, text, composed.conditions))
+    return studied
+
+
+def fit_network(lines: list[Studied], rounds: int, rng: np.random.Generator) -> tuple[Array, Array, list[Array]]:
+    """Lines -> mean, scale and weights of a network that tells whole characters from other candidates.
+
+    Cross-entropy by Adam; plain numpy, as there are some thousand weights.
+    """
+    values = np.concatenate([_inputs(line) for line in lines])
+    overlap = np.concatenate([line.overlap for line in lines])
+    readable = np.concatenate([_readable(line) for line in lines])
+    known = (overlap >= GOOD) | (overlap < BAD) | readable
+    target = ((overlap >= GOOD) | readable)[known].astype(np.float64)
+    values = values[known]
+    mean, scale = values.mean(0), values.std(0) + 1e-6
+    values = np.clip((values - mean) / scale, -8, 8)
+    wide = values.shape[1]
+    weights = [
+        rng.normal(0, (2 / wide) ** 0.5, (wide, HIDDEN)),
+        np.zeros(HIDDEN),
+        rng.normal(0, (2 / HIDDEN) ** 0.5, (HIDDEN, HIDDEN)),
+        np.zeros(HIDDEN),
+        rng.normal(0, 0.1, (HIDDEN, 1)),
+        np.zeros(1),
+    ]
+    first, second = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
+    step, batch = 0, 512
+    total = rounds * (len(values) // batch)
+    for _ in range(rounds):
+        order = rng.permutation(len(values))
+        for start in range(0, len(order) - batch + 1, batch):
+            rows = order[start : start + batch]
+            step += 1
+            rate = 3e-3 * 0.5 * (1 + np.cos(np.pi * step / total))
+            for k, gradient in enumerate(_gradients(values[rows], target[rows], weights)):
+                first[k] = 0.9 * first[k] + 0.1 * gradient
+                second[k] = 0.999 * second[k] + 0.001 * gradient**2
+                fair = (first[k] / (1 - 0.9**step), second[k] / (1 - 0.999**step))
+                weights[k] = weights[k] - rate * (fair[0] / (np.sqrt(fair[1]) + 1e-8) + 1e-3 * weights[k])
+    return mean, scale, weights
+
+
+def _gradients(x: Array, target: Array, weights: list[Array]) -> list[Array]:
+    w1, b1, w2, b2, w3, b3 = weights
+    one = np.maximum(x @ w1 + b1, 0)
+    two = np.maximum(one @ w2 + b2, 0)
+    odds = (two @ w3 + b3)[:, 0]
+    error = ((1 / (1 + np.exp(-np.clip(odds, -30, 30))) - target) / len(x))[:, None]
+    back_two = (error @ w3.T) * (two > 0)
+    back_one = (back_two @ w2.T) * (one > 0)
+    return [x.T @ back_one, back_one.sum(0), one.T @ back_two, back_two.sum(0), two.T @ error, error.sum(0)]
+
+
+def _inputs(line: Studied) -> Array:
+    lattice = line.lattice
+    geometry = np.stack([candidate.features for candidate in lattice.candidates])
+    return inputs(geometry, lattice.probabilities, lattice.character, lattice.classes)
+
+
+def _readable(line: Studied) -> NDArray[np.bool_]:
+    """The best candidate of a digit that no cut frees wholly, when it overlaps more than ``BAD``."""
+    best = np.zeros(len(line.overlap), bool)
+    for digit in np.unique(line.digit[line.digit >= 0]):
+        own = np.flatnonzero(line.digit == digit)
+        top = own[line.overlap[own].argmax()]
+        best[top] = line.overlap[top] >= BAD
+    return best
+
+
+def read_text(line: Studied, fitted: Weights) -> tuple[str, float, list[tuple[float, float, bool]]]:
+    """A studied line -> the text read, its lead over the next, and of each character: log-odds, probability, right."""
+    lattice = line.lattice
+    whole = lattice.whole(fitted)
+    best, _ = ways(lattice, whole, free(), frozenset(lattice.classes), fitted)
+    if not best:
+        return "", 0.0, []
+    lead = best[0].score - best[1].score if len(best) > 1 else 10.0
+    marks = []
+    for edge in best[0].edges:
+        if edge.label is not None:
+            number, label = edge.candidate, lattice.classes.index(edge.label)
+            digit = int(line.digit[number])
+            right = digit >= 0 and line.overlap[number] > 0.5 and line.truth[digit] == edge.label
+            marks.append((float(whole[number]), float(lattice.probabilities[number, label]), right))
+    return best[0].text, lead, marks
+
+
+def choose_prices(lines: list[Studied], document: dict[str, object]) -> tuple[tuple[float, float], float]:
+    """Lines, weights so far -> prices of passing ink over that read most lines rightly, and that share."""
+    best, chosen = -1.0, (2.0, 10.0)
+    for flat in (0.5, 2.0, 4.0):
+        for steep in (5.0, 20.0, 60.0):
+            fitted = from_json({**document, "passed_over": [flat, steep]})
+            share = float(np.mean([read_text(line, fitted)[0] == line.text for line in lines]))
+            if share > best:
+                best, chosen = share, (flat, steep)
+    return chosen, best
+
+
+def logistic(features: Array, right: NDArray[np.bool_]) -> list[float]:
+    """Features (n, k), outcomes (n,) -> intercept and slopes by Newton's method, lightly held towards 0."""
+    x = np.concatenate([np.ones((len(features), 1)), features], 1)
+    beta = np.zeros(x.shape[1])
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-np.clip(x @ beta, -30, 30)))
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + 0.5 * np.eye(x.shape[1])
+        beta = beta + np.linalg.solve(hessian, x.T @ (right - p) - 0.5 * beta)
+    return [round(float(b), 4) for b in beta]
+
+
+def calibrate(lines: list[Studied], document: dict[str, object]) -> dict[str, object]:
+    """Lines that were not fitted on -> the document with the calibration of characters and of lines."""
+    fitted = from_json(document)
+    readings = [read_text(line, fitted) for line in lines]
+    marks = [mark for _, _, own in readings for mark in own]
+    doubt = [np.log(max(p, 1e-6)) - np.log(max(1 - p, 1e-6)) for _, p, _ in marks]
+    features = np.stack([np.array([w for w, _, _ in marks]), np.array(doubt)], 1)
+    document = {**document, "character": logistic(features, np.array([right for *_, right in marks]))}
+    fitted = from_json(document)
+    sums = [sum(np.log(character_probability(w, p, fitted)) for w, p, _ in own) for _, _, own in readings]
+    leads = [min(lead, 10.0) for _, lead, _ in readings]
+    right = np.array([text == line.text for (text, _, _), line in zip(readings, lines, strict=True)])
+    return {**document, "line": logistic(np.stack([np.array(sums), np.array(leads)], 1), right)}
+
+
+def compose(bank: Bank, seed: int, fields: int, pages: int, classifier: Classifier) -> list[Studied]:
+    """Composed fields and pages -> their lines, studied."""
+    rng = np.random.default_rng(seed)
+    lines = []
+    for number in range(fields + pages):
+        lines += study(compose_field(bank, rng) if number < fields else compose_page(bank, rng), classifier)
+    return lines
+
+
+def main() -> None:
+    """Composes, fits, calibrates, writes, prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path, default=None)
+    parser.add_argument("--model", default="digits")
+    parser.add_argument("--fields", type=int, default=1500)
+    parser.add_argument("--pages", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    classifier = load(options.model)
+    valid = split(load_data("mnist", data_dir=options.data_dir)).valid
+    if valid.writers is None:
+        raise SystemExit("tune_reading: writers are needed: put qmnist_writers.npz beside the MNIST files")
+    halves = [Bank(valid.subset(np.flatnonzero(valid.writers % 2 == half))) for half in (0, 1)]
+    started = time.perf_counter()
+    fit = compose(halves[0], options.seed, options.fields, options.pages, classifier)
+    check = compose(halves[1], options.seed + 1, options.fields // 2, options.pages // 2, classifier)
+    print(f"composed {len(fit)} + {len(check)} lines in {time.perf_counter() - started:.0f} s")
+    write_whole(options.out, json.dumps(tuned(fit, check, options.rounds, options.seed), separators=(",", ":")) + "\n")
+
+
+def tuned(fit: list[Studied], check: list[Studied], rounds: int, seed: int) -> dict[str, object]:
+    """Lines to fit on, lines to calibrate on -> the document of weights; prints what they read."""
+    mean, scale, network = fit_network(fit, rounds, np.random.default_rng(seed))
+    layers = [
+        {"matrix": np.round(network[k], 4).tolist(), "bias": np.round(network[k + 1], 4).tolist()} for k in (0, 2, 4)
+    ]
+    document: dict[str, object] = {
+        "format_version": FORMAT,
+        "mean": np.round(mean, 5).tolist(),
+        "scale": np.round(scale, 5).tolist(),
+        "layers": layers,
+        "passed_over": [2.0, 20.0],
+        "character": [0.0, 1.0, 0.0],
+        "line": [0.0, 1.0, 0.0],
+        "reject_below": 0.5,
+    }
+    prices, share = choose_prices(fit, document)
+    document["passed_over"] = list(prices)
+    print(f"passing over costs {prices}: {share:.3f} of the lines fitted on read exactly")
+    document = calibrate(check, document)
+    report(check, from_json(document))
+    return document
+
+
+def report(lines: list[Studied], fitted: Weights) -> None:
+    """Prints the share of lines read exactly, over all and by condition."""
+    right = np.array([read_text(line, fitted)[0] == line.text for line in lines])
+    groups: dict[str, list[bool]] = {"all lines": right.tolist()}
+    for line, good in zip(lines, right, strict=True):
+        for name, value in line.conditions.items():
+            groups.setdefault(f"{name}: {value}", []).append(bool(good))
+    for name, outcomes in sorted(groups.items()):
+        low, high = wilson_interval(sum(outcomes), len(outcomes))
+        print(f"{name:28s} {np.mean(outcomes):6.3f}  [{low:.3f}, {high:.3f}]  n={len(outcomes)}")
+
+
+if __name__ == "__main__":
+    main()
