@@ -20,6 +20,7 @@ from handwriting.reading.separators import separator_edges
 from handwriting.reading.sheet import Sheet, lay_out
 
 Box = tuple[int, int, int, int]
+SURE = 0.98  # probability of a label that leaves no doubt
 LEAST_MARK = 0.35  # heights: ink that is passed over and smaller is not reported as a rejected character
 
 
@@ -262,7 +263,9 @@ def _character(sheet: Sheet, lattice: Lattice, whole: Array, edge: Edge, fitted:
         return Character(edge.label, _sigmoid(edge.score), box)
     label = float(lattice.probabilities[edge.candidate, lattice.classes.index(edge.label)])
     probability = character_probability(float(whole[edge.candidate]), label, fitted)
-    return Character(edge.label, probability, box, probability < fitted.reject_below)
+    # Rejected is what is no character; which one it is may be in doubt, and a constraint may have decided that.
+    known = character_probability(float(whole[edge.candidate]), SURE, fitted)
+    return Character(edge.label, probability, box, known < fitted.reject_below)
 
 
 def _mark(sheet: Sheet, lattice: Lattice, whole: Array, passed: Sequence[Edge]) -> Character | None:

@@ -56,13 +56,14 @@ def lay_out(picture: NDArray[np.uint8]) -> Sheet:
             cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8
         )
     strength, noise = flatten(picture)
-    mask = ink_mask(strength, noise)
+    mask, level = ink_mask(strength, noise)
+    strength = np.asarray(strength * cv2.dilate(mask, np.ones((3, 3), np.uint8)), np.float32)
     angle = skew(mask)
     turn = np.eye(2, 3)
     if abs(angle) > 0.4:
         turn, size = _turned(size, angle)
         strength = np.asarray(cv2.warpAffine(strength, turn, size, flags=cv2.INTER_LINEAR), np.float32)
-        mask = ink_mask(strength, noise)
+        mask = (strength > level).astype(np.uint8)
     mask = without_rules(mask)
     strength = strength * cv2.dilate(mask, np.ones((3, 3), np.uint8))
     strong = strength[mask > 0]
@@ -72,24 +73,24 @@ def lay_out(picture: NDArray[np.uint8]) -> Sheet:
     return Sheet(np.asarray(strength, np.float32), mask, back, (wide, high))
 
 
-def flatten(picture: NDArray[np.uint8]) -> tuple[Float, float]:
-    """RGB (H, W, 3) -> how much of the paper's light the ink takes, float32 (H, W) in 0..1, and its grain's s.d.
+def flatten(picture: NDArray[np.uint8]) -> tuple[Float, Float]:
+    """RGB (H, W, 3) -> how much of the paper's light the ink takes, and its grain's s.d. there, float32 (H, W) each.
 
     The paper is a grey closing with a disc wider than strokes but smaller than shadows. Of the channels the red one
     is read when it is enough: red and pale blue rules hardly show in it, all pens but red ones do.
     """
     grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
     if _is_light_on_dark(grey):
-        picture, grey = 255 - picture, 255 - grey
+        picture, grey = 255 - picture, np.asarray(255 - grey, np.uint8)
     strength, noise = _taken(grey)
-    red, red_noise = _taken(picture[..., 0])
-    seen = strength > max(4 * noise, 0.5 * float(strength.max()))
+    red, red_noise = _taken(np.ascontiguousarray(picture[..., 0]))
+    seen = (strength > 4 * noise) & (strength > 0.5 * float(strength.max()))
     if seen.any() and float(np.median(red[seen])) > 0.8 * float(np.median(strength[seen])):
         return red, red_noise
     return strength, noise
 
 
-def _taken(grey: NDArray[np.uint8]) -> tuple[Float, float]:
+def _taken(grey: NDArray[np.uint8]) -> tuple[Float, Float]:
     high, wide = grey.shape
     size = max(15.0, min(0.5 * min(high, wide), max(max(high, wide) / 12, 60.0)))
     shrink = min(1.0, 13 / size)  # the closing's disc spans 13 pixels at most: paper and shadows are smooth
@@ -98,10 +99,14 @@ def _taken(grey: NDArray[np.uint8]) -> tuple[Float, float]:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(3, round(size * shrink) | 1),) * 2)
     closed = cv2.morphologyEx(calm, cv2.MORPH_CLOSE, disc, borderType=cv2.BORDER_REPLICATE)
     smooth = cv2.GaussianBlur(closed, (0, 0), max(0.8, size * shrink / 8), borderType=cv2.BORDER_REPLICATE)
-    paper = cv2.resize(smooth, (wide, high), interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    ratio = cv2.GaussianBlur(np.asarray(grey / np.maximum(paper, 8.0), np.float32), (0, 0), 0.6)
-    noise = cv2.absdiff(ratio, cv2.medianBlur(ratio, 3))
-    return np.asarray(np.clip(1 - ratio, 0, 1), np.float32), 1.5 * float(noise[::3, ::3].mean())
+    # A closing takes the lightest of the grain: the level is put back to the middle, where the paper shows.
+    share = np.clip((small + 4.0) / (smooth + 4.0) * 200, 0, 255).astype(np.uint8)
+    level = np.clip(cv2.medianBlur(share, 2 * round(size * shrink) + 1) / 200, 0.88, 1.0)
+    paper = cv2.resize((smooth + 4.0) * level, (wide, high), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    levels = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.6)
+    noise = 1.5 * float(cv2.absdiff(levels, cv2.medianBlur(levels, 3))[::3, ::3].mean())
+    strength = np.clip(1 - (levels + 4.0) / paper, 0, 1)
+    return np.asarray(strength, np.float32), np.asarray(noise / paper, np.float32)
 
 
 def _is_light_on_dark(grey: NDArray[np.uint8]) -> bool:
@@ -116,22 +121,26 @@ def _is_light_on_dark(grey: NDArray[np.uint8]) -> bool:
     return float((np.maximum(out, 0) ** 3).sum()) > 1.5 * float((np.maximum(-out, 0) ** 3).sum())
 
 
-def ink_mask(strength: Float, noise: float) -> Mask:
-    """Ink share (h, w) -> uint8 (h, w): past a floor above the grain, joined to something clearly ink."""
-    floor = max(3.5 * noise, 0.05)
-    above = strength[strength > floor]
+def ink_mask(strength: Float, noise: Float) -> tuple[Mask, float]:
+    """Ink share and the grain's s.d. (h, w) -> uint8 (h, w), 1 on ink, and the share from which ink begins.
+
+    Past a floor above the grain, and joined to something that is clearly ink.
+    """
+    weak = (strength > 0.05) & (strength > 4 * noise)
+    above = strength[weak]
     if above.size < 12:
-        return np.zeros(strength.shape, np.uint8)
+        return np.zeros(strength.shape, np.uint8), 1.0
     top = float(np.percentile(above, 99))
-    level, _ = cv2.threshold(np.clip(above / top * 255, 0, 255).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
-    full = float(np.percentile(above[above >= level / 255 * top], 60))
-    weak = (strength > max(floor, 0.36 * full)).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
+    split, _ = cv2.threshold(np.clip(above / top * 255, 0, 255).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
+    full = float(np.percentile(above[above >= split / 255 * top], 60))
+    level = max(0.05, 0.36 * full)
+    weak &= strength > level
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(weak.astype(np.uint8), connectivity=8)
     strong = np.zeros(len(stats), bool)
-    strong[np.unique(labels[strength > max(1.3 * floor, 0.55 * full)])] = True
+    strong[np.unique(labels[weak & (strength > 0.55 * full) & (strength > 7 * noise)])] = True
     strong[0] = False
     strong &= stats[:, cv2.CC_STAT_AREA] >= 6
-    return np.asarray(strong[labels], np.uint8)
+    return np.asarray(strong[labels], np.uint8), level
 
 
 def skew(mask: Mask) -> float:

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from typer.testing import CliRunner
+
+import handwriting as hw
+from handwriting.classifier import Classifier
+from handwriting.cli.app import app
+from handwriting.errors import PictureError
+from handwriting.reading import annotated, luhn_holds, read
+
+Picture = NDArray[np.uint8]
+Paper = Callable[..., Picture]
+
+
+def test_lines_are_read_from_top_to_bottom(paper: Paper, digits: Classifier) -> None:
+    page = read(paper("4096", "150", "27183"), model=digits)
+    assert [line.text for line in page.lines] == ["4096", "150", "27183"]
+    assert page.text == "4096\n150\n27183"
+    assert all(line.probability > 0.5 for line in page.lines)
+
+
+def test_most_numbers_of_many_writers_are_read_exactly(paper: Paper, digits: Classifier) -> None:
+    rng = np.random.default_rng(1)
+    wanted = ["".join(rng.choice(list("0123456789"), 4)) for _ in range(15)]
+    found = [read(paper(text, choice=7 * k), model=digits).text for k, text in enumerate(wanted)]
+    assert np.mean([a == b for a, b in zip(found, wanted, strict=True)]) >= 0.8
+
+
+def test_touching_digits_are_parted(paper: Paper, digits: Classifier) -> None:
+    wanted = ["36", "52", "80", "94", "27", "65", "08", "43"]
+    found = [read(paper(text, gap=-3, choice=3 * k), model=digits).text for k, text in enumerate(wanted)]
+    assert np.mean([a == b for a, b in zip(found, wanted, strict=True)]) >= 0.5
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_a_blank_page_has_no_lines(value: int, digits: Classifier) -> None:
+    assert read(np.full((300, 400, 3), value, np.uint8), model=digits).lines == ()
+
+
+def test_grain_and_shadow_alone_are_no_lines(digits: Classifier) -> None:
+    rng = np.random.default_rng(3)
+    light = np.linspace(90, 240, 500)[None] + rng.normal(0, 4, (300, 500))
+    page = read(np.repeat(np.clip(light, 0, 255).astype(np.uint8)[..., None], 3, 2), model=digits)
+    assert all(character.rejected for line in page.lines for character in line.characters)
+
+
+def test_boxes_lie_around_the_ink_in_the_original_picture(paper: Paper, digits: Classifier) -> None:
+    for scale in (0.6, 1.0, 3.0):
+        picture = cv2.resize(paper("3058"), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        ink = picture[..., 0] < 110
+        for character in read(picture, model=digits).lines[0].characters:
+            x, y, w, h = character.box
+            assert ink[y : y + h, x : x + w].mean() > 0.08
+            assert all(isinstance(value, int) for value in character.box)
+            ink[max(y - 2, 0) : y + h + 2, max(x - 2, 0) : x + w + 2] = False
+        assert not ink.any()  # nothing of the ink lies outside the boxes
+
+
+@pytest.mark.parametrize("angle", [-6, -3, 4, 6])
+def test_a_turned_page_reads_the_same_and_its_boxes_turn_with_it(
+    angle: float, paper: Paper, digits: Classifier
+) -> None:
+    picture = paper("4096", "27183", size=(400, 600))
+    turn = cv2.getRotationMatrix2D((300, 200), angle, 1.0)
+    turned = np.asarray(cv2.warpAffine(picture, turn, (600, 400), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    page = read(turned, model=digits)
+    assert [line.text for line in page.lines] == ["4096", "27183"]
+    for straight, line in zip(read(picture, model=digits).lines, page.lines, strict=True):
+        for before, after in zip(straight.characters, line.characters, strict=True):
+            middle = turn @ (before.box[0] + before.box[2] / 2, before.box[1] + before.box[3] / 2, 1)
+            there = (after.box[0] + after.box[2] / 2, after.box[1] + after.box[3] / 2)
+            assert np.hypot(*(middle - there)) < 8
+
+
+def test_rules_and_grids_are_not_read(paper: Paper, digits: Classifier) -> None:
+    ruled, grid = paper("4096", "27183", size=(400, 700)), paper("4096", "27183", size=(400, 700))
+    printed = np.zeros((400, 700), np.float32)
+    for y in range(22, 400, 47):
+        cv2.line(printed, (0, y), (700, y + 6), 1, 1, cv2.LINE_AA)
+    ruled = (ruled * (1 - 0.45 * printed[..., None])).astype(np.uint8)
+    for x in range(11, 700, 47):
+        cv2.line(printed, (x, 0), (x - 6, 400), 1, 1, cv2.LINE_AA)
+    grid = (grid * (1 - printed[..., None] * (0.12, 0.45, 0.45))).astype(np.uint8)
+    assert read(ruled, model=digits).text == "4096\n27183"
+    assert read(grid, model=digits).text == "4096\n27183"
+
+
+def test_light_ink_on_dark_reads_the_same(paper: Paper, digits: Classifier) -> None:
+    assert read(255 - paper("27183"), model=digits).text == "27183"
+
+
+def test_constraints_guide_the_reading(paper: Paper, digits: Classifier) -> None:
+    picture = paper("4096")
+    assert read(picture, model=digits, length=4).text == "4096"
+    assert read(picture, model=digits, pattern=r"\d{2}9\d").text == "4096"
+    assert set(read(picture, model=digits, alphabet="1378").text) <= set("1378")
+    assert read(picture, model=digits, pattern="[0-8]{4}").text not in ("4096", "")
+    checked = read(picture, model=digits, checksum="luhn").text
+    assert checked == "" or luhn_holds(checked)
+
+
+def test_a_line_that_cannot_keep_the_constraint_is_not_made_up(paper: Paper, digits: Classifier) -> None:
+    (line,) = read(paper("4096"), model=digits, length=12).lines
+    assert line.text == ""
+    assert line.probability == 0
+    assert all(character.rejected for character in line.characters)
+
+
+def test_signs_of_a_pattern_are_found_by_their_shape(paper: Paper, digits: Classifier) -> None:
+    slash, dash = _with_sign(paper, cv2.line, "/"), _with_sign(paper, cv2.line, "-")
+    assert read(slash, model=digits, pattern=r"\d{2}/\d{2}").text == "27/58"
+    assert read(dash, model=digits, pattern=r"\d{2}-\d{2}").text == "27-58"
+
+
+def _with_sign(paper: Paper, draw: Callable[..., object], sign: str) -> Picture:
+    left, right = paper("27"), paper("58")
+    sheet = np.concatenate(
+        [left[:, :-64], np.full((left.shape[0], 40, 3), left[2, -66, 0], np.uint8), right[:, 64:]], 1
+    )
+    sheet = np.ascontiguousarray(sheet)
+    x = left.shape[1] - 64 + 20
+    ends = ((x - 10, 118), (x + 10, 64)) if sign == "/" else ((x - 12, 92), (x + 12, 92))
+    draw(sheet, *ends, (50, 50, 50), 4, cv2.LINE_AA)
+    return sheet
+
+
+def test_scribbles_are_marked_as_no_characters(digits: Classifier) -> None:
+    rng = np.random.default_rng(5)
+    confident = []
+    for _ in range(10):
+        picture = np.full((200, 300, 3), 240, np.uint8)
+        points = (rng.uniform(0.15, 0.85, (14, 2)) * (300, 200)).astype(np.int32)
+        cv2.polylines(picture, [points], False, (40, 40, 60), 4, cv2.LINE_AA)
+        for line in read(picture, model=digits).lines:
+            confident += [c.probability for c in line.characters if not c.rejected and c.probability > 0.97]
+    assert len(confident) <= 2
+
+
+def test_a_list_gives_pages_in_order_and_hw_has_the_names(paper: Paper, digits: Classifier) -> None:
+    pages = hw.read([paper("27183"), paper("4096")], model=digits)
+    assert [page.text for page in pages] == ["27183", "4096"]
+    assert all(isinstance(page, hw.Page) for page in pages)
+
+
+def test_json_has_the_interfaces_form(paper: Paper, digits: Classifier) -> None:
+    document = json.loads(json.dumps(read(paper("4096"), model=digits).as_json("page.jpg")))
+    assert document["image"] == "page.jpg"
+    (line,) = document["lines"]
+    assert set(line) == {"text", "probability", "box", "characters"}
+    assert set(line["characters"][0]) == {"label", "probability", "box", "rejected"}
+    assert len(line["box"]) == 4
+
+
+def test_annotated_draws_and_leaves_the_picture_alone(paper: Paper, digits: Classifier) -> None:
+    picture = paper("4096", size=(400, 800))
+    before = picture.copy()
+    drawn = annotated(picture, read(picture, model=digits))
+    assert drawn.shape == picture.shape
+    assert (drawn != picture).any()
+    assert (picture == before).all()
+
+
+def test_the_command_answers_each_picture_and_names_the_broken_one(paper: Paper, tmp_path: Path) -> None:
+    Image.fromarray(paper("4096")).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    Image.new("RGB", (300, 200), "white").save(tmp_path / "blank.png")
+    names = [str(tmp_path / name) for name in ("good.png", "bad.png", "blank.png")]
+    result = CliRunner().invoke(app, ["read", *names, "--json", "--annotate", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    good, bad, blank = json.loads(result.stdout)
+    assert good["lines"][0]["text"] == "4096"
+    assert "bad.png" in bad["error"]
+    assert blank["lines"] == []
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["blank.png", "good.png"]
+
+
+def test_a_blank_page_is_no_error(tmp_path: Path) -> None:
+    Image.new("RGB", (300, 200), "white").save(tmp_path / "blank.png")
+    result = CliRunner().invoke(app, ["read", str(tmp_path / "blank.png")])
+    assert result.exit_code == 0
+    assert "nothing written" in result.stdout
+
+
+def test_a_picture_that_is_none_is_refused(digits: Classifier) -> None:
+    with pytest.raises(PictureError):
+        read(b"no picture", model=digits)
