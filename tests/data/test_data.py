@@ -208,6 +208,15 @@ def test_a_download_falls_through_to_the_mirror_that_has_the_file(mirror: str, t
     assert [asked.split("/")[1] for asked in Mirror.asked] == ["gone", "broken", "good"]
 
 
+def test_a_download_shows_its_progress_where_somebody_looks_on(
+    mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    named, file = remote(f"{mirror}/good/")
+    fetch(named, file, tmp_path)
+    assert "B/s" in capsys.readouterr().err
+
+
 def test_a_broken_download_is_never_kept(mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("handwriting.data.download._ATTEMPTS", 1)
     named, file = remote(f"{mirror}/broken/")
