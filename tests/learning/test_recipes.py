@@ -78,7 +78,8 @@ def test_small_data_gets_more_epochs_and_large_data_none() -> None:
     fast = recipe("fast")
     assert fast.for_characters(48_000) == fast
     small = fast.for_characters(1_000)
-    assert small.epochs * 4 >= fast.least_steps  # 1,000 characters are 4 steps of 256
+    steps = -(-1_000 // fast.batch_size)
+    assert small.epochs * steps >= fast.least_steps > (small.epochs - 1) * steps
     assert replace(small, epochs=fast.epochs) == fast
 
 

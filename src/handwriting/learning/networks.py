@@ -61,7 +61,7 @@ class Fast(nn.Module):
         x = self.stem(images.unsqueeze(1)).relu_()
         x = self.norm1(F.max_pool2d(self.conv1(x), 2)).relu_()
         x = self.norm2(self.conv2(x)).relu_()
-        logits: Tensor = self.linear(x.flatten(1))
+        logits: Tensor = self.linear(_flatten(x))
         return logits
 
 
@@ -88,7 +88,7 @@ class Strong(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images float (N, 28, 28) in [0, 1] -> logits (N, C)."""
         x = self.features((images.unsqueeze(1) - MEAN) / DEVIATION)
-        logits: Tensor = self.linear(F.dropout(x.flatten(1), 0.2, self.training))
+        logits: Tensor = self.linear(F.dropout(_flatten(x), 0.2, self.training))
         return logits
 
 
@@ -98,6 +98,11 @@ def _block(channels: int, out: int, *, padding: int = 0, pool: bool = False) -> 
     if pool:
         layers.append(nn.MaxPool2d(2))
     return [*layers, nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+
+
+def _flatten(maps: Tensor) -> Tensor:
+    """Maps (N, C, H, W) -> (N, H W C): of maps that lie channels last a view, where `flatten` would copy both ways."""
+    return maps.permute(0, 2, 3, 1).flatten(1)
 
 
 class Ensemble(nn.Module):
