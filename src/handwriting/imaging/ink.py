@@ -29,6 +29,7 @@ class Ink:
     strength: NDArray[np.float32]  # (H, W), share of the paper's light that the ink takes, 0..1, not stretched
     light_ink: bool  # the picture had light ink on dark paper
     noise: float  # standard deviation of ``strength`` on plain paper
+    scale: float  # how many times as large as the picture it is
 
 
 def grey_levels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -92,7 +93,7 @@ def find_ink(grey: NDArray[np.uint8], reach: float, light_ink: bool, scale: floa
     strength = 1.0 - dark_ink.astype(np.float32) / paper
     # The closing follows the brightest grain, so plain paper lies a little above 0.
     strength = np.clip(strength - max(float(np.median(strength)), 0.0), 0.0, 1.0)
-    return Ink(np.asarray(strength, np.float32), light_ink, _noise(dark_ink) / float(np.median(paper)))
+    return Ink(np.asarray(strength, np.float32), light_ink, _noise(dark_ink) / float(np.median(paper)), scale)
 
 
 def has_light_ink(grey: NDArray[np.uint8]) -> bool:

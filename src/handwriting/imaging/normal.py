@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 import cv2
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handwriting.imaging.ink import CHARACTER_REACH, PAGE_REACH, Ink, find_ink, grey_levels, has_light_ink
-from handwriting.imaging.parts import Parts, choose_parts, full_ink, ink_floor, ink_mask, stroke_width
+from handwriting.imaging.parts import Parts, choose_parts, full_ink, ink_floor, ink_mask, stroke_width, touches_border
 from handwriting.imaging.rules import erase_rules
 
 # LeCun, Bottou, Bengio, Haffner 1998, section III.A: the longest side becomes 20, the centre of mass the middle of 28.
@@ -70,15 +70,15 @@ def normal_form(picture: NDArray[np.uint8]) -> NormalForm:
     if mask.any() and max(part.shape) >= RULED_LEAST:
         plain, erased = erase_rules(ink.strength, full_ink(ink.strength, mask), ink_floor(ink))
         if erased:
-            ink = Ink(plain, ink.light_ink, ink.noise)
+            ink = replace(ink, strength=plain)
             mask = ink_mask(ink)
             note = f"{erased} straight line{'s' * (erased > 1)} taken out, strokes that cross kept"
             steps.append(Step("lines out", _levels(plain / max(float(plain.max()), 0.01)), note))
-    if not mask.any():
+    parts = choose_parts(ink, mask)
+    if not parts.mask.any():
         blank = np.zeros((SIDE, SIDE), np.uint8)
         steps.append(Step("nothing", blank, "no ink stands out from the paper"))
         return NormalForm(blank, np.zeros((height, width), bool), None, polarity, (), True, tuple(steps))
-    parts = choose_parts(ink.strength, mask)
     note = f"left out: {', '.join(parts.dropped)}" if parts.dropped else "all of the ink belongs to the character"
     steps.append(Step("character", parts.mask.astype(np.uint8) * 255, note))
     strokes, width_note = _strokes(ink.strength, parts.mask)
@@ -130,10 +130,11 @@ def _neighbourhood(grey: NDArray[np.uint8], light_ink: bool) -> Box:
         return everywhere
     scale = min(1.0, WORK_MOST / max(height, width))
     ink = find_ink(grey, PAGE_REACH, light_ink, scale)
-    mask = ink_mask(ink)
-    if not mask.any():
+    parts = choose_parts(ink, ink_mask(ink))
+    # What the border cuts, or hardly stands out from the grain, is as likely a fold or a shadow.
+    if not parts.mask.any() or touches_border(parts.mask) or full_ink(ink.strength, parts.mask) < 10.0 * ink.noise:
         return everywhere
-    found = cv2.boundingRect(choose_parts(ink.strength, mask).mask.astype(np.uint8))
+    found = cv2.boundingRect(parts.mask.astype(np.uint8))
     x, y, w, h = (value / scale for value in found)
     longest = max(w, h)
     if longest > 0.35 * max(height, width):
@@ -211,7 +212,7 @@ def _warnings(ink: Ink, parts: Parts, whole: bool) -> tuple[str, ...]:
         found.append("stroke too thin")
     elif share > THICK:
         found.append("stroke too thick")
-    if whole and (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()):
+    if whole and touches_border(mask):
         found.append("touches the border")
     if parts.apart:
         found.append("two separate marks: try `read`")

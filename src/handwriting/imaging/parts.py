@@ -15,6 +15,11 @@ from handwriting.imaging.ink import Ink
 EDGE_SHARE = 0.35
 # Below this share of the paper's light nothing is ink, even without grain (2% is 5 of 255 levels).
 LEAST_INK = 0.02
+# A character is at least this share of the picture's longest side; what is smaller is grain.
+LEAST_SIDE = 0.02
+# The steepest edge of a stroke, in shares of its ink a pixel: tight cuts, blurred photos and marker all pass 0.18,
+# and what a closing leaves of a soft shadow at the border stays below 0.15.
+SHARP = 0.16
 
 
 class Parts(NamedTuple):
@@ -52,8 +57,8 @@ def ink_mask(ink: Ink) -> NDArray[np.bool_]:
     return np.asarray(keep[labels], bool)
 
 
-def choose_parts(strength: NDArray[np.float32], mask: NDArray[np.bool_]) -> Parts:
-    """Ink and its mask (h, w), not empty -> the pieces that make the character.
+def choose_parts(ink: Ink, mask: NDArray[np.bool_]) -> Parts:
+    """Ink and its mask (h, w) -> the pieces that make the character; an empty mask when there is none.
 
     The main piece has the most ink, counting less at the border and far from the middle. Pieces near it stay unless
     they are specks; pieces cut off by the border are a neighbour's when the main piece is whole.
@@ -61,14 +66,24 @@ def choose_parts(strength: NDArray[np.float32], mask: NDArray[np.bool_]) -> Part
     height, width = mask.shape
     count, labels, stats, centres = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     left, top, wide, high, area = (stats[1:, i].astype(np.float64) for i in range(5))
-    weight = np.bincount(labels.ravel(), strength.ravel(), count)[1:]
+    weight = np.bincount(labels.ravel(), ink.strength.ravel(), count)[1:]
     cut = (left <= 1) | (top <= 1) | (left + wide >= width - 1) | (top + high >= height - 1)
     away = np.hypot(centres[1:, 0] / width - 0.5, centres[1:, 1] / height - 0.5)
-    main = int((weight * np.where(cut, 0.35, 1.0) * (1.2 - away)).argmax())
+    grainy = weight / np.maximum(area, 1.0) < 10.0 * ink.noise
+    writing = np.maximum(wide, high) >= np.where(grainy, 4 * LEAST_SIDE, LEAST_SIDE) * max(height, width)
+    for i in np.flatnonzero(cut & writing):
+        writing[i] = not _is_shadow(ink, np.asarray(labels, np.int32), int(i) + 1, np.asarray(stats[i + 1], np.int32))
+    if not writing.any():
+        return Parts(np.zeros_like(mask), (), False)
+    main = int((weight * writing * np.where(cut, 0.35, 1.0) * (1.2 - away)).argmax())
     size = max(wide[main], high[main])
     stroke = stroke_width(labels == main + 1)
-    speck = (area < 0.25 * stroke**2) | ((area < 0.02 * area[main]) & (np.maximum(wide, high) < 0.12 * size))
-    neighbour = cut & ~cut[main] & (area < area[main])
+    speck = (
+        ~writing & ~cut
+        | (area < 0.25 * stroke**2)
+        | ((area < 0.02 * area[main]) & (np.maximum(wide, high) < 0.12 * size))
+    )
+    neighbour = cut & (~cut[main] & (area < area[main]) | ~writing)
     box = [left[main], top[main], left[main] + wide[main], top[main] + high[main]]
     kept = np.zeros(count - 1, bool)
     kept[main] = True
@@ -92,6 +107,27 @@ def choose_parts(strength: NDArray[np.float32], mask: NDArray[np.bool_]) -> Part
         if which.any()
     )
     return Parts(np.asarray(np.concatenate([[False], kept])[labels], bool), dropped, apart)
+
+
+def _is_shadow(ink: Ink, labels: NDArray[np.int32], label: int, stat: NDArray[np.int32]) -> bool:
+    """Whether a piece at the border is soft, or no stronger than grain: what is left of a shadow or a gradient."""
+    x, y, w, h = (int(v) for v in stat[:4])
+    where = np.s_[max(0, y - 3) : y + h + 3, max(0, x - 3) : x + w + 3]
+    own = (labels[where] == label).astype(np.uint8)
+    strength = ink.strength[where]
+    full = full_ink(strength, own > 0)
+    if full < 10.0 * ink.noise:
+        return True
+    if full < 20.0 * ink.noise:  # grain has steep edges of its own
+        strength = np.asarray(cv2.GaussianBlur(strength, (0, 0), 1.5), np.float32)
+    steep = np.hypot(cv2.Sobel(strength, cv2.CV_32F, 1, 0), cv2.Sobel(strength, cv2.CV_32F, 0, 1)) / 8.0
+    near = cv2.dilate(own, np.ones((5, 5), np.uint8)) > 0
+    return float(np.percentile(steep[near], 90)) * max(1.0, ink.scale) < SHARP * full
+
+
+def touches_border(mask: NDArray[np.bool_]) -> bool:
+    """Whether the picture's edge cuts the mask."""
+    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
 
 
 def stroke_width(mask: NDArray[np.bool_]) -> float:
