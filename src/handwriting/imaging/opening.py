@@ -46,11 +46,7 @@ def open_picture(source: PictureLike, *, max_pixels: int = 50_000_000) -> NDArra
         return _decoded(source, _file_name(source) or "picture", max_pixels)
     name, opened = _named_bytes(source)
     with _refusals(name, opened):
-        with warnings.catch_warnings():
-            # Our own limit, below, speaks for both; Pillow's warning would reach the user's terminal as noise.
-            warnings.simplefilter("ignore")
-            picture = Image.open(opened, formats=FORMATS)
-        with picture:
+        with Image.open(opened, formats=FORMATS) as picture:
             return _decoded(picture, name, max_pixels)
 
 
@@ -92,7 +88,10 @@ def _file_name(source: object) -> str:
 def _refusals(name: str, opened: BinaryIO) -> Iterator[None]:
     """Turns whatever a decoder raises into one PictureError that begins with ``name``."""
     try:
-        yield
+        with warnings.catch_warnings():
+            # Pillow warns of odd tags and of many pixels: what matters of that is said by an error.
+            warnings.simplefilter("ignore")
+            yield
     except PictureError:
         raise
     except Image.DecompressionBombError as error:

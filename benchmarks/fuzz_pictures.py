@@ -1,0 +1,144 @@
+"""10,000 mutated picture files through `open_picture` and `normal_form`: crashes, hangs over 5 s, growth of memory.
+
+    python benchmarks/fuzz_pictures.py [--files 10000] [--seed 0] [--out benchmarks/results/fuzz_pictures.json]
+
+Allowed: a picture, or `PictureError` in one line. Anything else, and a file that takes over 5 s, is listed with the
+seed that makes it again. Each file is opened in this process: a crash of a decoder would end it, and show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import platform
+import resource
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from handwriting.errors import PictureError
+from handwriting.files import write_whole
+from handwriting.imaging import normal_form, open_picture
+
+HANG = 5.0
+
+
+def seeds() -> list[bytes]:
+    """Small whole files of every format and many modes, one with EXIF, made here."""
+    ys, xs = np.mgrid[0:40, 0:48]
+    grey = np.where(np.hypot(ys - 20, xs - 24) // 4 == 3, 30, 220).astype(np.uint8)
+    picture = Image.fromarray(grey)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    compressions = ("raw", "tiff_lzw", "tiff_deflate", "packbits", "jpeg")
+    kinds: list[tuple[str, str, dict[str, Any]]] = [
+        *((mode, "PNG", {}) for mode in ("1", "L", "P", "RGB", "RGBA", "LA")),
+        ("L", "JPEG", {"exif": exif}),
+        ("RGB", "JPEG", {"progressive": True}),
+        ("CMYK", "JPEG", {}),
+        ("RGB", "WEBP", {}),
+        ("RGBA", "WEBP", {"lossless": True}),
+        *((mode, "BMP", {}) for mode in ("1", "L", "P", "RGB")),
+        *[("L", "TIFF", {"compression": compression}) for compression in compressions],
+        ("1", "TIFF", {"compression": "group4"}),
+        ("P", "GIF", {}),
+        ("L", "PPM", {}),
+    ]
+    files = []
+    for mode, kind, options in kinds:
+        file = io.BytesIO()
+        picture.convert(mode).save(file, kind, **options)
+        files.append(file.getvalue())
+    file = io.BytesIO()
+    Image.fromarray(grey.astype(np.uint16) * 257).save(file, "PNG")
+    return [*files, file.getvalue()]
+
+
+def mutated(files: list[bytes], seed: int) -> bytes:
+    """One of the files with bytes changed, cut, doubled, zeroed or spliced with another file."""
+    rng = np.random.default_rng(seed)
+    content = bytearray(files[rng.integers(len(files))])
+    for _ in range(int(rng.integers(1, 4))):
+        start = int(rng.integers(len(content)))
+        length = int(rng.integers(1, 64))
+        match int(rng.integers(6)):
+            case 0:
+                for at in rng.integers(0, len(content), int(rng.integers(1, 12))):
+                    content[at] = int(rng.integers(256))
+            case 1:
+                del content[max(1, start) :]
+            case 2:
+                content[start:start] = content[start : start + length]
+            case 3:
+                content[start : start + length] = bytes(len(content[start : start + length]))
+            case 4:
+                other = files[rng.integers(len(files))]
+                content[start:] = other[min(start, len(other) - 1) :]
+            case _:  # headers: sizes and offsets are in the first bytes
+                content[int(rng.integers(min(64, len(content))))] = int(rng.choice([0, 1, 127, 128, 255]))
+    return bytes(content)
+
+
+def outcomes(count: int, seed: int) -> Iterator[tuple[int, str, float]]:
+    """Yields (seed, what happened, seconds) for each file."""
+    files = seeds()
+    for number in range(seed, seed + count):
+        content = mutated(files, number)
+        before = time.perf_counter()
+        try:
+            normal_form(open_picture(content, max_pixels=5_000_000))
+            outcome = "picture"
+        except PictureError as error:
+            outcome = "refused" if "\n" not in str(error) else "refused in several lines"
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
+            outcome = f"{type(error).__name__}: {error}"[:200]
+        yield number, outcome, time.perf_counter() - before
+
+
+def resident_mb() -> float:
+    """Peak resident memory of this process so far, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if platform.system() == "Darwin" else 1 << 10)
+
+
+def main() -> None:
+    """Runs, prints and writes the report; exit status 1 when something was found."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--files", type=int, default=10_000)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "fuzz_pictures.json")
+    chosen = options.parse_args()
+    counts: Counter[str] = Counter()
+    found: list[str] = []
+    slowest, warm = 0.0, 0.0
+    for number, (seed, outcome, seconds) in enumerate(outcomes(chosen.files, chosen.seed)):
+        counts[outcome if outcome in ("picture", "refused") else "other"] += 1
+        slowest = max(slowest, seconds)
+        if outcome not in ("picture", "refused") or seconds > HANG:
+            found.append(f"seed {seed}: {outcome} ({seconds:.1f} s)")
+        if number == chosen.files // 10:  # decoders and caches are loaded by then
+            warm = resident_mb()
+    report = {
+        "files": chosen.files,
+        "seed": chosen.seed,
+        "picture": counts["picture"],
+        "refused": counts["refused"],
+        "findings": found,
+        "slowest_seconds": round(slowest, 2),
+        "peak_mb_after_a_tenth": round(warm, 1),
+        "peak_mb": round(resident_mb(), 1),
+        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    }
+    print(json.dumps(report, indent=2))
+    write_whole(chosen.out, json.dumps(report, indent=2) + "\n")
+    raise SystemExit(bool(found))
+
+
+if __name__ == "__main__":
+    main()
