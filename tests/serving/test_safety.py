@@ -12,13 +12,15 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
-from handwriting.serving import ServiceError, Settings, create_app
+from handwriting.serving import ServiceError, Settings, create_app, models
 from tests.serving.parts import Running, TestClient, files, free_port
 
 KEY = "0123456789abcdef-a-key"
@@ -39,6 +41,14 @@ def problem(response: httpx.Response, status: int) -> dict[str, object]:
     assert "Traceback" not in response.text
     assert "/src/" not in response.text
     return document
+
+
+def delayed(work: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    def slow(*given: Any) -> Any:
+        time.sleep(seconds)
+        return work(*given)
+
+    return slow
 
 
 def test_an_address_that_others_can_reach_needs_a_key_or_an_explicit_wish(settings: Settings) -> None:
@@ -224,12 +234,10 @@ def test_a_request_id_is_kept_when_it_is_one_and_made_when_it_is_not(client: Tes
 def test_a_failure_of_ours_is_logged_with_the_id_that_the_client_sees(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, digits: dict[str, bytes]
 ) -> None:
-    from handwriting.serving import pictures
-
     def fail(*_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(pictures, "prepare", fail)
+    monkeypatch.setattr(models, "prepare", fail)
     with TestClient(create_app(settings), base_url="http://localhost") as client, caplog.at_level(logging.ERROR):
         response = client.post("/v1/predict", files=files(digits["1"]))
         document = problem(response, 500)
@@ -242,10 +250,7 @@ def test_a_failure_of_ours_is_logged_with_the_id_that_the_client_sees(
 def test_slow_answers_end_at_the_time_limit(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, digits: dict[str, bytes]
 ) -> None:
-    from handwriting.serving import pictures
-
-    quick = pictures.prepare
-    monkeypatch.setattr(pictures, "prepare", lambda *given: (time.sleep(1), quick(*given))[1])
+    monkeypatch.setattr(models, "prepare", delayed(models.prepare, 1))
     hasty = dataclasses.replace(settings, time_limit=0.3)
     with TestClient(create_app(hasty), base_url="http://localhost") as client:
         problem(client.post("/v1/predict", files=files(digits["1"])), 504)
@@ -270,10 +275,7 @@ def test_a_full_queue_answers_429_with_retry_after(
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from handwriting.serving import pictures
-
-    quick = pictures.prepare
-    monkeypatch.setattr(pictures, "prepare", lambda *given: (time.sleep(0.1), quick(*given))[1])
+    monkeypatch.setattr(models, "prepare", delayed(models.prepare, 0.1))
     narrow = dataclasses.replace(settings, max_queue=4)
     with TestClient(create_app(narrow), base_url="http://localhost") as client, ThreadPoolExecutor(16) as pool:
         asked = [pool.submit(client.post, "/v1/predict", files=files(digits["1"], digits["2"])) for _ in range(16)]

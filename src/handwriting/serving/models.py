@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,12 +20,11 @@ from handwriting.files import write_whole
 from handwriting.serving.batching import Batcher
 from handwriting.serving.logs import logger
 from handwriting.serving.metrics import Metrics
-from handwriting.serving.pictures import Ask, Given, answer_all, is_light, prepare
-from handwriting.serving.problems import busy
+from handwriting.serving.pictures import Ask, Given, answer_all, prepare
 from handwriting.serving.settings import Settings
+from handwriting.serving.workshop import Workshop
 
 _KEPT = 10  # versions to go back to; each holds a loaded session of a few megabytes
-_HEAVY_WAITING = 32
 
 
 @dataclass(frozen=True)
@@ -71,20 +69,19 @@ class Served:
         active: the version that answers now. Batches take it once, so a swap falls between two batches.
     """
 
-    def __init__(self, model: str, settings: Settings, metrics: Metrics, heavy: ThreadPoolExecutor) -> None:
+    def __init__(self, model: str, settings: Settings, metrics: Metrics, workshop: Workshop) -> None:
         self.path = locate(model)
         self.name = _name(model, self.path)
         self._settings = settings
         self._metrics = metrics
-        self._heavy = heavy
-        self._heavy_waiting = 0
+        self._workshop = workshop
         self._kept = settings.state / self.name / "active.json"
         self._stamp = _stamp(self.path)
         self.versions = [open_version(self.path)]
         self._resume()
         self._tell()
         self.batcher: Batcher[Ask, Given | HandwritingError] = Batcher(
-            lambda asks: answer_all(self.active, asks, settings.max_pixels),
+            lambda asks: answer_all(self.active, asks),
             max_batch=settings.max_images,
             max_queue=settings.max_queue,
             on_batch=metrics.batch.observe,
@@ -111,22 +108,12 @@ class Served:
         }
 
     async def answer(self, asks: Sequence[Ask]) -> list[Given | HandwritingError]:
-        """Pictures of one request -> for each its answer, or why it cannot be read; large ones are prepared aside."""
-        light = list(asks)
-        for index, ask in enumerate(asks):
-            if not is_light(ask):
-                light[index] = await self.aside(prepare, ask, self._settings.max_pixels)
-        return list(await self.batcher.submit(light))
-
-    async def aside(self, work: Any, *arguments: Any) -> Any:
-        """Run ``work`` in a thread that does not hold up the model. Raises Problem 429 when many wait for that."""
-        if self._heavy_waiting >= _HEAVY_WAITING:
-            raise busy("too many large pictures are waiting: try again in a second")
-        self._heavy_waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._heavy, work, *arguments)
-        finally:
-            self._heavy_waiting -= 1
+        """Pictures of one request -> for each its answer, or why it cannot be read."""
+        if all(ask.ready for ask in asks):
+            return list(await self.batcher.submit(list(asks)))
+        limit = self._settings.max_pixels
+        prepared = await asyncio.gather(*(self._workshop.run(prepare, ask, limit) for ask in asks))
+        return list(await self.batcher.submit(prepared))
 
     def swap(self, version: Version) -> None:
         """Let ``version`` answer from the next batch on; the ones before it are kept."""
@@ -196,16 +183,18 @@ class Models:
     """The table of models in service, by name; the first is the default."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self._heavy = ThreadPoolExecutor(2, thread_name_prefix="heavy")
+        self.workshop = Workshop(settings.max_queue)
         self._watchers: list[asyncio.Task[None]] = []
         self.table: dict[str, Served] = {}
         for model in settings.models:
-            served = Served(model, settings, metrics, self._heavy)
+            served = Served(model, settings, metrics, self.workshop)
             if served.name in self.table:
                 raise ModelError(f"two models are called {served.name}: rename one of the files")
             self.table[served.name] = served
         self.default = next(iter(self.table.values()))
-        metrics.watch_queue(lambda: sum(served.batcher.waiting for served in self.table.values()))
+        metrics.watch_queue(
+            lambda: self.workshop.waiting + sum(served.batcher.waiting for served in self.table.values())
+        )
 
     def get(self, name: str | None) -> Served:
         """A name (None: the default) -> its model. Raises UnknownName."""
@@ -226,7 +215,7 @@ class Models:
         await asyncio.gather(*self._watchers, return_exceptions=True)
         for served in self.table.values():
             await served.batcher.close()
-        self._heavy.shutdown()
+        self.workshop.close()
 
 
 def _digest(path: Path) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from handwriting.classifier import Prediction, nothing_found
 from handwriting.errors import HandwritingError, PictureError
@@ -17,10 +15,6 @@ from handwriting.imaging import normal_form, open_picture
 
 if TYPE_CHECKING:
     from handwriting.serving.models import Version
-
-# Up to here a picture is prepared in the model's own thread, in well under a millisecond: cheaper than another thread.
-_LIGHT_BYTES = 32 * 1024
-_LIGHT_PIXELS = 160 * 160
 
 
 @dataclass(frozen=True)
@@ -43,6 +37,11 @@ class Ask:
     empty: bool = False
     error: HandwritingError | None = None
 
+    @property
+    def ready(self) -> bool:
+        """Whether the model can have it: it is a 28x28, or known to be broken."""
+        return self.error is not None or not isinstance(self.picture, bytes)
+
 
 @dataclass(frozen=True)
 class Given:
@@ -56,22 +55,9 @@ class Given:
     version: Version
 
 
-def is_light(ask: Ask) -> bool:
-    """Whether preparing it is quick; told from its header, before anything is decoded."""
-    if ask.error is not None or not isinstance(ask.picture, bytes):
-        return True
-    if len(ask.picture) > _LIGHT_BYTES:
-        return False
-    try:
-        with Image.open(io.BytesIO(ask.picture)) as header:
-            return bool(header.width * header.height <= _LIGHT_PIXELS)
-    except Exception:  # noqa: BLE001 - damaged headers raise almost anything; `prepare` will say what is wrong
-        return True
-
-
 def prepare(ask: Ask, max_pixels: int) -> Ask:
     """Encoded bytes -> the same Ask with its 28x28; an Ask that is prepared, or failed already, as it is."""
-    if ask.error is not None or not isinstance(ask.picture, bytes):
+    if ask.error is not None or not isinstance(ask.picture, bytes):  # as `ready` says, for the type checker
         return ask
     try:
         form = normal_form(open_picture(ask.picture, max_pixels=max_pixels))
@@ -80,17 +66,16 @@ def prepare(ask: Ask, max_pixels: int) -> Ask:
     return replace(ask, picture=form.image, warnings=form.warnings, empty=form.empty)
 
 
-def answer_all(version: Version, asks: Sequence[Ask], max_pixels: int) -> list[Given | HandwritingError]:
-    """The pictures of one batch -> for each, in order, its answer by ``version`` or why it cannot be read."""
-    ready = [prepare(ask, max_pixels) for ask in asks]
-    images = [np.asarray(ask.picture) for ask in ready if ask.error is None]
+def answer_all(version: Version, asks: Sequence[Ask]) -> list[Given | HandwritingError]:
+    """The prepared pictures of one batch -> for each, in order, its answer by ``version`` or why it cannot be read."""
+    images = [np.asarray(ask.picture) for ask in asks if ask.error is None]
     if not images:
-        return [ask.error for ask in ready if ask.error is not None]
+        return [ask.error for ask in asks if ask.error is not None]
     classifier = version.classifier
     scores = classifier.scores(_stack(images))
     answers: list[Given | HandwritingError] = []
     row = 0
-    for ask in ready:
+    for ask in asks:
         if ask.error is not None:
             answers.append(ask.error)
             continue
