@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import pwd
 import shutil
@@ -13,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from handwriting.data import Dataset
 from handwriting.serving import Correction, Settings, create_app
-from tests.serving.parts import Running, TestClient, free_port
+from tests.serving.parts import Running, TestClient, digit_pictures, free_port
 
 
 def _postgres_programs() -> Path | None:
@@ -81,14 +79,8 @@ def correction() -> Correction:
 
 @pytest.fixture(scope="session")
 def digits(sample: Dataset) -> dict[str, bytes]:
-    """Real MNIST training digits as people have them, 140 pixels, dark on light: label -> PNG."""
-    found: dict[str, bytes] = {}
-    for label in range(10):
-        image = sample.images[np.flatnonzero(sample.labels == label)[3]]
-        buffer = io.BytesIO()
-        Image.fromarray(255 - image).resize((140, 140), Image.Resampling.BICUBIC).save(buffer, "PNG")
-        found[str(label)] = buffer.getvalue()
-    return found
+    """Real MNIST training digits: label -> PNG."""
+    return digit_pictures(sample)
 
 
 @pytest.fixture

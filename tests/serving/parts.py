@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -14,12 +15,16 @@ import warnings
 from typing import Any
 
 import httpx
+import numpy as np
+from PIL import Image
+
+from handwriting.data import Dataset
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # starlette asks for a successor of httpx that is not yet common
     from starlette.testclient import TestClient
 
-__all__ = ["Running", "TestClient", "files", "free_port"]
+__all__ = ["Running", "TestClient", "digit_pictures", "files", "free_port"]
 
 
 def free_port() -> int:
@@ -30,6 +35,17 @@ def free_port() -> int:
 
 def files(*pictures: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
     return [("files", (f"{index}.png", picture, "image/png")) for index, picture in enumerate(pictures)]
+
+
+def digit_pictures(sample: Dataset) -> dict[str, bytes]:
+    """Real MNIST training digits as people have them, 140 pixels, dark on light: label -> PNG."""
+    found: dict[str, bytes] = {}
+    for label in range(10):
+        image = sample.images[np.flatnonzero(sample.labels == label)[3]]
+        buffer = io.BytesIO()
+        Image.fromarray(255 - image).resize((140, 140), Image.Resampling.BICUBIC).save(buffer, "PNG")
+        found[str(label)] = buffer.getvalue()
+    return found
 
 
 class Running:

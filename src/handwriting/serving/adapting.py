@@ -13,12 +13,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from handwriting.errors import HandwritingError
 from handwriting.serving.logs import logger
 from handwriting.serving.models import Served, open_version
 from handwriting.serving.problems import Problem
 from handwriting.serving.settings import Settings
-from handwriting.serving.store import Store, export_folder
+from handwriting.serving.store import Store
 
 _SECONDS = 600.0  # far above the 20 seconds that it should take; a process that hangs is ended
 
@@ -70,9 +72,9 @@ class Adapter:
         run.parent.mkdir(parents=True, exist_ok=True)
         base = served.active
         try:
-            await asyncio.to_thread(_export, store, served, samples)
+            await asyncio.to_thread(_export, store, served, samples / "corrections.npz")
             code, printed, said = await self._call(
-                "--model", str(base.path), "--samples", str(samples), "--out", str(run), "--json"
+                "--model", str(base.path), "--samples", str(samples / "corrections.npz"), "--out", str(run), "--json"
             )
         finally:
             shutil.rmtree(samples, ignore_errors=True)
@@ -86,7 +88,11 @@ class Adapter:
         shutil.rmtree(run, ignore_errors=True)
         line = said.strip().splitlines()[-1] if said.strip() else f"ended with status {code}"
         state = "refused" if code == 1 and report is not None else "failed"
-        return _status(state, line.removeprefix("handwriting: ").replace(str(samples), "the corrections"), report)
+        return _status(
+            state,
+            line.removeprefix("handwriting: ").replace(str(samples / "corrections.npz"), "the corrections"),
+            report,
+        )
 
     async def _call(self, *arguments: str) -> tuple[int, bytes, str]:
         process = await asyncio.create_subprocess_exec(
@@ -110,14 +116,15 @@ def _status(state: str, message: str, report: dict[str, Any] | None = None) -> d
     return {"state": state, "message": message, "report": report}
 
 
-def _export(store: Store, served: Served, folder: Path) -> None:
-    """The corrections that the model has a class for, as a folder of class folders."""
+def _export(store: Store, served: Served, file: Path) -> None:
+    """The corrections that the model has a class for, as arrays: the very pixels that the model saw."""
     classes = set(served.active.classifier.classes)
     usable = [kept for kept in store if kept.label in classes]
     if len({kept.label for kept in usable}) < 2:
         counts = Counter(kept.label for kept in usable)
         raise HandwritingError(f"corrections of at least two classes are needed; there are {dict(counts)}")
-    export_folder(usable, folder)
+    images = np.stack([kept.image for kept in usable])
+    np.savez(file, images=images, labels=np.array([kept.label for kept in usable]))
 
 
 def _report(printed: bytes) -> dict[str, Any] | None:

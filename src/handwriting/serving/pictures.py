@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handwriting.classifier import Prediction, nothing_found
+from handwriting.classifier import Classifier, Prediction, nothing_found
 from handwriting.errors import HandwritingError, PictureError
-from handwriting.imaging import normal_form, open_picture
+from handwriting.imaging import draw_strip, normal_form, open_picture, strip_png
+from handwriting.reading import Page, read
 
 if TYPE_CHECKING:
     from handwriting.serving.models import Version
@@ -88,6 +89,33 @@ def answer_all(version: Version, asks: Sequence[Ask]) -> list[Given | Handwritin
         answers.append(Given(prediction, _levels(image), scores.logits[row], probabilities, character, version))
         row += 1
     return answers
+
+
+def read_page(classifier: Classifier, ask: Ask, max_pixels: int) -> Page | HandwritingError:
+    """The lines of a whole picture, or why it cannot be read."""
+    if ask.error is not None or not isinstance(ask.picture, bytes):
+        return ask.error or PictureError(f"{ask.name}: must be a picture file in base64")
+    try:
+        return read(open_picture(ask.picture, max_pixels=max_pixels), model=classifier)
+    except PictureError as error:
+        return PictureError(ask.name + str(error).removeprefix("picture"))
+
+
+def strip_of(classifier: Classifier, ask: Ask, max_pixels: int) -> bytes:
+    """A picture -> the PNG of its way to the 28x28, with the answer, as `handwriting explain` draws it.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    if ask.error is not None or not isinstance(ask.picture, bytes):
+        raise ask.error or PictureError(f"{ask.name}: must be a picture file in base64")
+    try:
+        picture = open_picture(ask.picture, max_pixels=max_pixels)
+    except PictureError as error:
+        raise PictureError(ask.name + str(error).removeprefix("picture")) from error
+    form = normal_form(picture)
+    answer = classifier.predict(form.image, top=5)
+    return strip_png(draw_strip(picture, form, answer.top, title=ask.name, rejected=answer.rejected))
 
 
 def _stack(images: list[NDArray[Any]]) -> NDArray[Any]:

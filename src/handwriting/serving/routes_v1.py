@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,10 +10,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 import handwriting
+from handwriting.errors import HandwritingError
 from handwriting.serving import intake, schemas
 from handwriting.serving.metrics import Metrics
 from handwriting.serving.models import Models
-from handwriting.serving.pictures import Given
+from handwriting.serving.pictures import Given, read_page, strip_of
 from handwriting.serving.problems import Problem, invalid
 from handwriting.serving.settings import Settings
 
@@ -34,6 +36,7 @@ _SEEN = {
     "schema": {"type": "boolean", "default": False},
     "description": "Add to each answer the 28x28 that the model saw.",
 }
+_PAGES = 16  # of one request: each takes as long as dozens of lone characters
 _VERSION = {"X-Model-Version": {"schema": {"type": "string"}, "description": "The version that answered."}}
 
 
@@ -59,8 +62,7 @@ def router(models: Models, settings: Settings, metrics: Metrics) -> APIRouter:
         served = models.get(query.get("model"))
         asks = await intake.pictures(request, settings, top=_top(query.get("top")))
         answers = await served.answer(asks)
-        field = "images" if request.headers.get("content-type", "").startswith("application/json") else "files"
-        if problem := intake.all_broken(answers, asks, field):
+        if problem := intake.all_broken(answers, asks, _field(request)):
             metrics.answers.labels("unreadable").inc(len(asks))
             raise problem
         seen = _flag("seen", query.get("seen"))
@@ -77,8 +79,47 @@ def router(models: Models, settings: Settings, metrics: Metrics) -> APIRouter:
                 row = {"image": ask.name, "error": str(answer)}
                 metrics.answers.labels("unreadable").inc()
             rows.append(row)
-        body = json.dumps(rows, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-        return Response(body, media_type="application/json", headers={"X-Model-Version": version})
+        return _json(rows, version)
+
+    @routes.post(
+        "/read",
+        summary="Lines of characters on a page",
+        description="The answer is the list that `handwriting read --json` prints, in the order sent. "
+        "A picture that cannot be read has `error` in its place; when none can, the answer is 422.",
+        response_model=None,
+        responses={200: {"model": list[schemas.ReadPage]}, **schemas.problem_responses(400, 404, 422)},
+        openapi_extra={**schemas.picture_body(arrays=False), "parameters": [_MODEL]},
+    )
+    async def read(request: Request) -> Response:
+        served = models.get(request.query_params.get("model"))
+        asks = await intake.pictures(request, settings, most=_PAGES)
+        workshop, classifier, limit = models.workshop, served.active.classifier, settings.max_pixels
+        pages = await asyncio.gather(*(workshop.run(read_page, classifier, ask, limit) for ask in asks))
+        if problem := intake.all_broken(pages, asks, _field(request)):
+            raise problem
+        rows = [
+            {"image": ask.name, "error": str(page)} if isinstance(page, HandwritingError) else page.as_json(ask.name)
+            for ask, page in zip(asks, pages, strict=True)
+        ]
+        return _json(rows, served.active.ident)
+
+    @routes.post(
+        "/explain",
+        summary="How one picture was seen",
+        description="The strip that `handwriting explain` draws: each step from the picture to the 28x28.",
+        response_model=None,
+        response_class=Response,
+        responses={
+            200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+            **schemas.problem_responses(400, 404, 422),
+        },
+        openapi_extra={**schemas.picture_body(arrays=False), "parameters": [_MODEL]},
+    )
+    async def explain(request: Request) -> Response:
+        served = models.get(request.query_params.get("model"))
+        [ask] = await intake.pictures(request, settings, most=1)
+        strip = await models.workshop.run(strip_of, served.active.classifier, ask, settings.max_pixels)
+        return Response(strip, media_type="image/png", headers={"X-Model-Version": served.active.ident})
 
     @routes.get("/service", summary="What this service offers", responses=schemas.problem_responses())
     async def service() -> schemas.Service:
@@ -106,6 +147,15 @@ def router(models: Models, settings: Settings, metrics: Metrics) -> APIRouter:
         return served.as_json()
 
     return routes
+
+
+def _field(request: Request) -> str:
+    return "images" if request.headers.get("content-type", "").lower().startswith("application/json") else "files"
+
+
+def _json(rows: list[dict[str, Any]], version: str) -> Response:
+    body = json.dumps(rows, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    return Response(body, media_type="application/json", headers={"X-Model-Version": version})
 
 
 def owner(settings: Settings) -> None:

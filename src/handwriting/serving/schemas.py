@@ -27,6 +27,32 @@ class Answer(BaseModel):
     seen: list[list[int]] | None = Field(None, description="With ?seen=true: the 28x28 that the model saw.")
 
 
+class ReadCharacter(BaseModel):
+    """One character of a line; `box` is [x, y, width, height] in the picture's pixels."""
+
+    label: str
+    probability: float
+    box: tuple[int, int, int, int]
+    rejected: bool
+
+
+class ReadLine(BaseModel):
+    """One line of writing."""
+
+    text: str
+    probability: float
+    box: tuple[int, int, int, int]
+    characters: list[ReadCharacter]
+
+
+class ReadPage(BaseModel):
+    """One picture's lines, as ``handwriting read --json`` prints them, or why it has none."""
+
+    image: str
+    lines: list[ReadLine] | None = None
+    error: str | None = None
+
+
 class FieldError(BaseModel):
     """One part of a request that was wrong."""
 

@@ -117,9 +117,11 @@ export class Corrections {
 
 // "accepted" -> a sentence with the figures before and after, where the report has them.
 function told(status) {
-  const { before, after } = status.report ?? {};
-  const part = (figures, key) => (typeof figures?.[key] === "number" ? percent(figures[key]) : null);
-  const compared = (key, name) => (part(before, key) && part(after, key) ? ` ${name}: ${part(before, key)} before, ${part(after, key)} after.` : "");
+  const compared = (key, name) => {
+    const { before, after } = status.report?.[key] ?? {};
+    if (typeof before?.accuracy !== "number" || typeof after?.accuracy !== "number") return "";
+    return ` ${name}: ${percent(before.accuracy)} right before, ${percent(after.accuracy)} after.`;
+  };
   const head = { accepted: "It learned your hand.", refused: "Nothing was changed: it would not have been better.", failed: `It could not learn: ${status.message}.` };
-  return head[status.state] + compared("person", "Your writing") + compared("valid", "MNIST");
+  return head[status.state] + compared("person", "Your writing") + compared("known", "What it knew");
 }
