@@ -191,7 +191,7 @@ def test_a_file_that_is_no_picture_is_told(visit: Visit, tmp_path: Path) -> None
 
 
 def test_several_digits_are_read_with_boxes_over_them(visit: Visit) -> None:
-    visit.page.get_by_text("Whole numbers").click()
+    visit.page.get_by_label("Whole numbers").check()
     visit.write("7", x=-0.1, size=0.7)
     visit.write("2", x=0.2, size=0.7)
     visit.write("3", x=0.45, size=0.7)

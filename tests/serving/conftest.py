@@ -15,7 +15,12 @@ import pytest
 
 from handwriting.data import Dataset
 from handwriting.serving import Correction, Settings, create_app
-from tests.serving.parts import Running, TestClient, digit_pictures, free_port
+from tests.serving.parts import Running, TestClient, digit_pictures, free_port, needs_the_shipped_model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shipped_model() -> None:
+    needs_the_shipped_model()
 
 
 def _postgres_programs() -> Path | None:

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handwriting.serving import ServiceError, Settings, create_app, models
+from handwriting.serving import ServiceError, Settings, create_app
+from handwriting.serving.pictures import prepare
 from tests.serving.parts import Running, TestClient, files, free_port
 
 KEY = "0123456789abcdef-a-key"
@@ -237,7 +238,7 @@ def test_a_failure_of_ours_is_logged_with_the_id_that_the_client_sees(
     def fail(*_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(models, "prepare", fail)
+    monkeypatch.setattr("handwriting.serving.models.prepare", fail)
     with TestClient(create_app(settings), base_url="http://localhost") as client, caplog.at_level(logging.ERROR):
         response = client.post("/v1/predict", files=files(digits["1"]))
         document = problem(response, 500)
@@ -250,7 +251,7 @@ def test_a_failure_of_ours_is_logged_with_the_id_that_the_client_sees(
 def test_slow_answers_end_at_the_time_limit(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, digits: dict[str, bytes]
 ) -> None:
-    monkeypatch.setattr(models, "prepare", delayed(models.prepare, 1))
+    monkeypatch.setattr("handwriting.serving.models.prepare", delayed(prepare, 1))
     hasty = dataclasses.replace(settings, time_limit=0.3)
     with TestClient(create_app(hasty), base_url="http://localhost") as client:
         problem(client.post("/v1/predict", files=files(digits["1"])), 504)
@@ -275,7 +276,7 @@ def test_a_full_queue_answers_429_with_retry_after(
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    monkeypatch.setattr(models, "prepare", delayed(models.prepare, 0.1))
+    monkeypatch.setattr("handwriting.serving.models.prepare", delayed(prepare, 0.1))
     narrow = dataclasses.replace(settings, max_queue=4)
     with TestClient(create_app(narrow), base_url="http://localhost") as client, ThreadPoolExecutor(16) as pool:
         asked = [pool.submit(client.post, "/v1/predict", files=files(digits["1"], digits["2"])) for _ in range(16)]
