@@ -59,8 +59,8 @@ def test_training_learns_repeats_itself_and_leaves_torchs_random_state_alone(poo
     assert torch.equal(state, torch.get_rng_state())
     assert [epoch.number for epoch in epochs] == [1, 2, 3, 4]
     assert epochs[-1].loss < 0.9 * epochs[0].loss
-    again = list(train_digits(pools, epochs=4, generator=seeded(3)))
-    assert again[-1].loss == pytest.approx(epochs[-1].loss, rel=0.02)
+    again = next(train_digits(pools, epochs=4, generator=seeded(3)))
+    assert again.loss == pytest.approx(epochs[0].loss, rel=0.01)
 
 
 @pytest.mark.parametrize("epochs", [0, -3])
