@@ -6,13 +6,13 @@ import cv2
 import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
-from drawn_pictures import Alpha, Picture, likeness, on_paper, seven, shadow, two
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handwriting.data import Dataset
 from handwriting.errors import PictureError
 from handwriting.imaging import NormalForm, fit_ink, ink_map, normal_form
+from tests.imaging.drawn_pictures import Alpha, Picture, likeness, on_paper, seven, shadow, two
 
 PLAIN = normal_form(on_paper(seven())).image
 PLAIN_TWO = normal_form(on_paper(two())).image

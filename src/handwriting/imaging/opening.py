@@ -45,9 +45,8 @@ def open_picture(source: PictureLike, *, max_pixels: int = 50_000_000) -> NDArra
     if isinstance(source, Image.Image):
         return _decoded(source, _file_name(source) or "picture", max_pixels)
     name, opened = _named_bytes(source)
-    with _refusals(name, opened):
-        with Image.open(opened, formats=FORMATS) as picture:
-            return _decoded(picture, name, max_pixels)
+    with _refusals(name, opened), Image.open(opened, formats=FORMATS) as picture:
+        return _decoded(picture, name, max_pixels)
 
 
 def _named_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, BinaryIO]:
