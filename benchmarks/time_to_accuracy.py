@@ -36,7 +36,7 @@ from handwriting.learning import checkpoints
 from handwriting.learning import device as devices
 from handwriting.learning.device import native_bfloat16
 from handwriting.learning.networks import Ensemble, build
-from handwriting.learning.recipes import recipe
+from handwriting.learning.recipes import Recipe, recipe
 from handwriting.learning.training import Training, infer
 
 ROWS = ("classic", "examples", "fast", "strong")
@@ -55,12 +55,11 @@ def accuracy(network: nn.Module, part: Dataset, device: torch.device) -> float:
     return float((infer(network, part.images, device).argmax(1) == part.labels).mean())
 
 
-def train_ours(
-    name: str, seed: int, splits: Splits, test: Dataset, weights: Path, device: torch.device
-) -> dict[str, Any]:
+def train_ours(plan: Recipe, splits: Splits, test: Dataset, weights: Path, device: torch.device) -> dict[str, Any]:
     """One training of a recipe of this package -> its record; its best weights go to `weights`."""
+    name, seed = plan.name, plan.seed
     started = time.perf_counter()
-    training = Training(recipe(name, seed=seed), splits.train, splits.valid, device)
+    training = Training(plan, splits.train, splits.valid, device)
     seconds = setup = time.perf_counter() - started
     curve = []
     for epoch in training.epochs():
@@ -166,6 +165,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="trainings of fast")
     parser.add_argument("--slow-seeds", type=int, default=1, help="trainings of classic and of examples")
     parser.add_argument("--strong-seeds", type=int, default=3, help="trainings of strong")
+    parser.add_argument("--strong-epochs", type=int, default=None, help="instead of the recipe's own, to save time")
     parser.add_argument("--no-growth", action="store_true", help="leave out the cost as the training set grows")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=devices.DEVICE_NAMES, default="cpu")
@@ -196,7 +196,8 @@ def measure(options: argparse.Namespace, ledger: Ledger) -> None:
             if name == "examples":
                 ledger.add(train_examples(seed, source.train, test, device))
             else:
-                ledger.add(train_ours(name, seed, splits, test, options.weights, device))
+                plan = recipe(name, seed=seed, epochs=options.strong_epochs if name == "strong" else None)
+                ledger.add(train_ours(plan, splits, test, options.weights, device))
         if name == "fast":
             for repeat in range(3):
                 ledger.add(whole_process(options.data_dir, repeat, device))
