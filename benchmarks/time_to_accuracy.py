@@ -5,7 +5,7 @@
 
 Every recipe gets its data as tensors in memory; seconds count from there to trained weights, without the pauses in
 which accuracy is measured. The recipes of this package train on 48,000 images and valid (12,000) chooses the epoch; the
-test part is measured after each epoch to draw the curves, and nothing is chosen by it. Each training is added to the
+test part is measured along the way to draw the curves, and nothing is chosen by it. Each training is added to the
 .json as it ends, so that a run that is stopped has lost one training at most; table and figure are drawn from it.
 """
 
@@ -64,36 +64,46 @@ def train_ours(plan: Recipe, splits: Splits, test: Dataset, weights: Path, devic
     curve = []
     for epoch in training.epochs():
         seconds += epoch.seconds
-        curve.append([seconds, accuracy(training.network, test, device), epoch.valid_accuracy])
-    best = curve[training.best_epoch - 1]
+        if epoch.number % max(1, plan.epochs // 20) == 0:  # some 20 points draw a curve
+            curve.append([seconds, accuracy(training.network, test, device)])
+    training.network.load_state_dict(training.best_weights)
+    final = accuracy(training.network, test, device)
     parameters = sum(value.numel() for value in training.network.parameters())
     checkpoints.save(weights / f"{name}-{seed}.safetensors", (training.best_weights, {}), keep_previous=False)
-    return _record(name, seed, curve, best[1], parameters, device) | {"valid_accuracy": best[2], "setup_seconds": setup}
+    chosen = training.history[training.best_epoch - 1]
+    valid = {"valid_accuracy": chosen.valid_accuracy, "best_epoch": chosen.number, "setup_seconds": setup}
+    return _record(name, seed, curve, seconds, len(training.history), final, parameters, device) | valid
 
 
 def train_examples(seed: int, train: Dataset, test: Dataset, device: torch.device) -> dict[str, Any]:
     """One training of the PyTorch examples' recipe -> its record."""
-    curve, parameters = [], 0
+    curve, parameters, seconds = [], 0, 0.0
     for network, seconds in examples_recipe.train(train, seed, device):
         curve.append([seconds, accuracy(network, test, device)])
         parameters = sum(value.numel() for value in network.parameters())
-    return _record("examples", seed, curve, curve[-1][1], parameters, device)
+    return _record("examples", seed, curve, seconds, len(curve), curve[-1][1], parameters, device)
 
 
 def _record(
-    name: str, seed: int, curve: list[list[float]], final: float, parameters: int, device: torch.device
+    name: str,
+    seed: int,
+    curve: list[list[float]],
+    seconds: float,
+    epochs: int,
+    final: float,
+    parameters: int,
+    device: torch.device,
 ) -> dict[str, Any]:
-    epochs = len(curve)
-    print(f"{name} seed {seed}: {final:.2%} in {curve[-1][0]:.2f} s, {epochs} epochs", flush=True)
-    record = {"kind": "training", "row": name, "seed": seed, "curve": curve, "test_accuracy": final}
-    return record | {"seconds": curve[-1][0], "parameters": parameters} | machine(device)
+    print(f"{name} seed {seed}: {final:.2%} in {seconds:.2f} s, {epochs} epochs", flush=True)
+    record = {"kind": "training", "row": name, "seed": seed, "curve": curve, "test_accuracy": final, "epochs": epochs}
+    return record | {"seconds": seconds, "parameters": parameters} | machine(device)
 
 
 def together(
     splits: Splits, test: Dataset, weights: Path, seeds: list[int], device: torch.device
 ) -> Iterator[dict[str, Any]]:
     """The trained `strong` networks, alone and as one, with and without shifted views -> records."""
-    members = []
+    members: list[nn.Module] = []
     for seed in seeds:
         member = build("strong", len(test.classes), seed)
         member.load_state_dict(checkpoints.load(weights / f"strong-{seed}.safetensors")[0])

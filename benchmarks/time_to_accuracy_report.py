@@ -29,7 +29,7 @@ def percent(values: list[float]) -> str:
 
 
 def reached(curve: list[list[float]], goal: float = _GOAL) -> float | None:
-    """A curve of (seconds, test accuracy, ...) -> the seconds at the end of the first epoch at the goal."""
+    """A curve of (seconds, test accuracy) -> the seconds of its first point at the goal."""
     return next((point[0] for point in curve if point[1] >= goal), None)
 
 
@@ -72,8 +72,8 @@ def _main_table(trainings: dict[str, Records]) -> list[str]:
         there = [time for time in times if time is not None]
         missing = f" ({len(runs) - len(there)} of {len(runs)} never)" if len(there) < len(runs) else ""
         ratio = f"{classic / statistics.mean(seconds):.3g}" if classic else ""
-        cells = [TITLES[row], str(len(runs)), str(max(len(one["curve"]) for one in runs))]
-        cells += [spread([one["seconds"] / len(one["curve"]) for one in runs]), spread(seconds)]
+        cells = [TITLES[row], str(len(runs)), str(max(one["epochs"] for one in runs))]
+        cells += [spread([one["seconds"] / one["epochs"] for one in runs]), spread(seconds)]
         cells += [(spread(there) if there else "") + missing, percent([one["test_accuracy"] for one in runs])]
         lines.append("| " + " | ".join([*cells, f"{runs[0]['parameters']:,}", ratio]) + " |")
     return lines
@@ -127,6 +127,6 @@ def write_figure(records: Records, path: Path) -> None:
         axes.plot(seconds, accuracies, marker="o", markersize=3, linewidth=1, alpha=0.7, color=colour, label=label)
     axes.axhline(100 * _GOAL, color="#888888", linewidth=0.8, linestyle="--")
     axes.set(xscale="log", xlabel="seconds of training (log)", ylabel="test accuracy, %", ylim=(97, 100))
-    axes.set_title("Every training, measured after each epoch; nothing was chosen by the test part")
+    axes.set_title("Every training, measured along the way; nothing was chosen by the test part")
     axes.legend()
     plots.save(figure, path)
