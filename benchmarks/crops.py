@@ -3,6 +3,7 @@
     python benchmarks/crops.py FOLDER                      # FOLDER/3/a.png: every crop of class folder 3 shows a 3
     python benchmarks/crops.py FOLDER --letters ../shared/data/letters
     python benchmarks/crops.py --letters ../shared/data/letters
+    python benchmarks/crops.py --uci                       # scikit-learn's 1,797 UCI digits, 8 x 8 pixels, as pictures
 
 Every crop goes through the same door as `handwriting predict`: open, normal form, model. A subfolder's name is the
 label: a digit, or anything ending in "_" and one letter for letters. Letters that many hands write like a digit
@@ -12,11 +13,13 @@ label: a digit, or anything ending in "_" and one letter for letters. Letters th
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
 from tables import markdown, write
 
 from handwriting.classifier import Classifier, Prediction, load
@@ -62,6 +65,18 @@ def thinned(files: Sequence[Path], limit: int | None) -> list[Path]:
     if limit is None or len(files) <= limit:
         return list(files)
     return [files[index * len(files) // limit] for index in range(limit)]
+
+
+def write_uci(folder: Path) -> Path:
+    """scikit-learn's UCI optical digits (8 x 8, light ink on dark, 17 levels) -> PNG files in class subfolders."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    for index, (levels, label) in enumerate(zip(data.images, data.target, strict=True)):
+        sub = folder / str(label)
+        sub.mkdir(exist_ok=True)
+        Image.fromarray((levels * (255 / 16)).round().astype("uint8")).save(sub / f"{index:04}.png")
+    return folder
 
 
 def share(part: int, whole: int) -> str:
@@ -133,20 +148,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, help="real crops of digits in class subfolders")
     parser.add_argument("--letters", type=Path, help="real crops of letters in subfolders such as upper_A")
+    parser.add_argument("--uci", action="store_true", help="scikit-learn's 8 x 8 digits too")
     parser.add_argument("--model", default="digits")
     parser.add_argument("--quick", action="store_true", help="at most 5 crops a class, nothing written")
     options = parser.parse_args()
-    if options.folder is None and options.letters is None:
-        parser.error("give a folder of digits, or --letters, or both")
+    if options.folder is None and options.letters is None and not options.uci:
+        parser.error("give a folder of digits, or --letters, or --uci, or several")
     classifier, limit = load(options.model), 5 if options.quick else None
     parts: list[str] = []
     figures: dict[str, object] = {"model": options.model, "reject_below": classifier.reject_below}
     if options.folder:
         text, figures["digits"] = digits_report(crops(options.folder, classifier, limit), classifier.classes)
-        parts.append(text)
+        parts.append(f"## Digits: {options.folder.name}\n\n{text}")
+    if options.uci:
+        with tempfile.TemporaryDirectory() as folder:
+            text, figures["uci"] = digits_report(crops(write_uci(Path(folder)), classifier, limit), classifier.classes)
+        parts.append(f"## UCI optical digits (8 x 8 pixels, never trained on)\n\n{text}")
     if options.letters:
         text, figures["letters"] = letters_report(crops(options.letters, classifier, limit))
-        parts.append(text)
+        parts.append(f"## Letters\n\n{text}")
     print("\n".join(parts))
     if not options.quick:
         threshold = f"Rejected: character below {classifier.reject_below}, the model's own threshold.\n\n"

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from handwriting.learning.photo import EFFECTS, Effect, hard_edges, photograph, thickness
+from handwriting.learning.photo import LATE_EFFECTS, Effect, hard_edges, photograph, thickness
 from handwriting.learning.synthesis import drawn_digits
 
-IDS = [effect.__name__ for effect, _ in EFFECTS]
+IDS = [effect.__name__ for effect, _ in LATE_EFFECTS]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -21,7 +21,7 @@ def digits() -> Tensor:
     return drawn_digits(120, seeded())[0].float().div(255).unsqueeze(1)
 
 
-@pytest.mark.parametrize(("effect", "chance"), EFFECTS, ids=IDS)
+@pytest.mark.parametrize(("effect", "chance"), LATE_EFFECTS, ids=IDS)
 def test_each_effect_keeps_shape_and_finite_values_and_changes_most_images(
     effect: Effect, chance: float, digits: Tensor
 ) -> None:
@@ -35,7 +35,7 @@ def test_each_effect_keeps_shape_and_finite_values_and_changes_most_images(
     assert 0 < chance <= 1
 
 
-@pytest.mark.parametrize(("effect", "_"), EFFECTS, ids=IDS)
+@pytest.mark.parametrize(("effect", "_"), LATE_EFFECTS, ids=IDS)
 def test_each_effect_draws_its_own_strength_for_every_image(effect: Effect, _: float, digits: Tensor) -> None:
     after = effect(digits[:1].repeat(24, 1, 1, 1), seeded(2))
     assert len({image.numpy().tobytes() for image in after}) >= 4  # low_resolution: four sizes a batch

@@ -23,7 +23,7 @@ from handwriting.data import Dataset
 from handwriting.errors import TrainingError
 from handwriting.learning.augment import warp
 from handwriting.learning.device import native_bfloat16
-from handwriting.learning.photo import photograph
+from handwriting.learning.photo import EFFECTS, Effects, photograph
 from handwriting.learning.synthesis import Source, crowded, drawn_digits, negatives, photographed
 
 NO_DIGIT = -1  # the label of what is no digit
@@ -123,12 +123,20 @@ class DigitsEpoch:
 
 
 def train_digits(
-    pools: tuple[Pool, ...], *, epochs: int, generator: Generator, share: float = 0.5
+    pools: tuple[Pool, ...],
+    *,
+    epochs: int,
+    generator: Generator,
+    share: float = 0.5,
+    effects: Effects = EFFECTS,
+    rate: float = RATE,
+    start: DigitsNetwork | None = None,
 ) -> Iterator[DigitsEpoch]:
     """Pools -> one DigitsEpoch at a time; an epoch passes once over the first pool and draws from the others.
 
     AdamW at a steady rate, warmed up and cooled down (`_rate`), in bfloat16 where the processor computes in it.
-    ``share`` of every batch is degraded like photos. Initial weights come from the generator too.
+    ``share`` of every batch is degraded by ``effects`` like photos; ``rate`` is the level learning rate. Training goes
+    on from the weights of ``start``, which stays as it is; without it, initial weights come from the generator too.
 
     Raises:
         TrainingError: ``epochs`` below 1, too few images for a batch, or a loss that is not finite.
@@ -141,12 +149,13 @@ def train_digits(
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
-        network = DigitsNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = DigitsNetwork() if start is None else copy.deepcopy(start).requires_grad_(requires_grad=True)
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         mean = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
         weights = [value for value in network.parameters() if value.ndim > 1]
         others = [value for value in network.parameters() if value.ndim <= 1]
         groups = [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, RATE, fused=True)
+        optimizer = torch.optim.AdamW(groups, rate, fused=True)
         step = 0
         for number in range(1, epochs + 1):
             started, total = time.perf_counter(), 0.0
@@ -154,9 +163,9 @@ def train_digits(
             network.train()
             for place in range(steps):
                 for group in optimizer.param_groups:
-                    group["lr"] = RATE * _rate(step / (epochs * steps))
+                    group["lr"] = rate * _rate(step / (epochs * steps))
                 images, labels = _batch(pools, order[place * first.a_batch : (place + 1) * first.a_batch], generator)
-                pixels = photograph(warp(images, 1.0, generator).unsqueeze(1), generator, share)
+                pixels = photograph(warp(images, 1.0, generator).unsqueeze(1), generator, share, effects)
                 loss = _loss(network, pixels[:, 0], labels)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()

@@ -16,6 +16,7 @@ import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from torch import Generator, Tensor
 
 Effect = Callable[[Tensor, Generator], Tensor]
+Effects = tuple[tuple[Effect, float], ...]  # with the chance that an image meets each
 
 
 def uniform(images: Tensor, generator: Generator, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -118,7 +119,7 @@ def ruled(images: Tensor, generator: Generator) -> Tensor:
 
 
 def strays(images: Tensor, generator: Generator) -> Tensor:
-    """A stray stroke of two to seven straight pieces crossing the character (zigzags, underlines, tails)."""
+    """A stray stroke of one to six straight pieces crossing the character (underlines, tails, bits of zigzag)."""
     count, pieces = len(images), 6
     corners = torch.rand(count, pieces + 1, 2, generator=generator, device=generator.device).to(images.device)
     step = torch.arange(pieces + 1, device=images.device) / pieces
@@ -127,17 +128,38 @@ def strays(images: Tensor, generator: Generator) -> Tensor:
     corners = torch.where(
         (uniform(images, generator) < 0.5).view(-1, 1, 1), corners, zigzag * 0.5 + corners * 0.2 + 0.15
     )
-    corners = (corners * 2.6 - 1.3).view(count, pieces + 1, 1, 1, 2)
+    drawn = 1 + (uniform(images, generator) * pieces).long()
+    unused = torch.arange(pieces, device=images.device).view(1, -1, 1, 1) >= drawn
+    distance = _to_path(images, corners * 2.6 - 1.3).masked_fill(unused, 9.0).amin(1, keepdim=True)
+    mask = ((uniform(images, generator, 0.02, 0.12) - distance) * 14 + 0.5).clamp(0, 1)
+    return torch.lerp(images, uniform(images, generator, 0.4, 1.1).clamp(max=1).expand_as(images), mask)
+
+
+def crossed_out(images: Tensor, generator: Generator) -> Tensor:
+    """A pen's zigzag right across the character, at any angle: four to eight turns, up to 6 pixels to either side."""
+    count, pieces = len(images), 8
+    wander = torch.rand(count, pieces + 1, 2, generator=generator, device=generator.device).to(images.device) - 0.5
+    turns = uniform(images, generator, 4, 8.99).long().view(-1, 1)
+    step = torch.arange(pieces + 1, device=images.device).expand(count, -1)
+    along = (step / turns * 2 - 1) * 1.15 + 0.1 * wander[..., 0]
+    swing = uniform(images, generator, 0.08, 0.42).view(-1, 1)
+    across = swing * (1 - 2 * (step % 2)) + uniform(images, generator, -0.45, 0.45).view(-1, 1) + 0.1 * wander[..., 1]
+    angle = uniform(images, generator, 0, 2 * math.pi).view(-1, 1)
+    cos, sin = angle.cos(), angle.sin()
+    corners = torch.stack([along * cos - across * sin, along * sin + across * cos], -1)
+    distance = _to_path(images, corners).amin(1, keepdim=True)
+    mask = ((uniform(images, generator, 0.02, 0.09) - distance) * 14 + 0.5).clamp(0, 1)
+    return torch.maximum(images, mask * uniform(images, generator, 0.5, 1.1).clamp(max=1))
+
+
+def _to_path(images: Tensor, corners: Tensor) -> Tensor:
+    """Corners (N, P + 1, 2) in -1..1 -> distance of every pixel to each of the P pieces between, (N, P, H, W)."""
+    corners = corners[:, :, None, None, :]
     x, y = axes(images)
     start, way = corners[:, :-1], corners[:, 1:] - corners[:, :-1]
     along = ((x - start[..., 0]) * way[..., 0] + (y - start[..., 1]) * way[..., 1]) / way.square().sum(-1).clamp(1e-4)
     along = along.clamp(0, 1)
-    distance = torch.hypot(x - start[..., 0] - along * way[..., 0], y - start[..., 1] - along * way[..., 1])
-    drawn = 1 + (uniform(images, generator) * pieces).long()
-    unused = torch.arange(pieces, device=images.device).view(1, -1, 1, 1) >= drawn
-    nearest = distance.masked_fill(unused, 9.0).amin(1, keepdim=True)
-    mask = ((uniform(images, generator, 0.02, 0.12) - nearest) * 14 + 0.5).clamp(0, 1)
-    return torch.lerp(images, uniform(images, generator, 0.4, 1.1).clamp(max=1).expand_as(images), mask)
+    return torch.hypot(x - start[..., 0] - along * way[..., 0], y - start[..., 1] - along * way[..., 1])
 
 
 def spatter(images: Tensor, generator: Generator) -> Tensor:
@@ -239,7 +261,7 @@ def salt_and_pepper(images: Tensor, generator: Generator) -> Tensor:
 
 
 # effect -> chance that an image of photograph's share meets it; the order is the order of events
-EFFECTS: tuple[tuple[Effect, float], ...] = (
+EFFECTS: Effects = (
     (thickness, 0.35),
     (outline, 0.07),
     (misplace, 0.25),
@@ -256,9 +278,11 @@ EFFECTS: tuple[tuple[Effect, float], ...] = (
     (sensor_noise, 0.25),
     (salt_and_pepper, 0.1),
 )
+# For a last stage of training: what the table above was weakest at on valid, met more often.
+LATE_EFFECTS = ((crossed_out, 0.15), *EFFECTS)
 
 
-def photograph(images: Tensor, generator: Generator, share: float = 0.5) -> Tensor:
+def photograph(images: Tensor, generator: Generator, share: float = 0.5, effects: Effects = EFFECTS) -> Tensor:
     """A batch float32 (N, 1, 28, 28) in [0, 1] -> the same shape and range; about ``share`` of it degraded.
 
     The rest is returned unchanged, so that a model keeps its accuracy on clean characters. The input is not modified.
@@ -272,7 +296,7 @@ def photograph(images: Tensor, generator: Generator, share: float = 0.5) -> Tens
         raise ValueError(f"images have shape {tuple(images.shape)}: give (N, 1, H, W)")
     result = images.clone()
     touched = torch.rand(len(images), generator=generator, device=generator.device) < share
-    for effect, chance in EFFECTS:
+    for effect, chance in effects:
         meets = torch.rand(len(images), generator=generator, device=generator.device) < chance
         (rows,) = torch.nonzero((touched & meets).to(images.device), as_tuple=True)
         if len(rows):
