@@ -195,11 +195,11 @@ def ways(
     spans = [(candidate.start, candidate.end) for candidate in lattice.candidates]
     edges = label_edges(spans, whole, np.log(np.maximum(lattice.probabilities, 1e-9)), lattice.classes, allowed)
     edges += separator_edges(lattice.candidates, whole, rule.literals - frozenset(lattice.classes))
-    skips = _skips(lattice, fitted)
+    skips = skip_edges(lattice, fitted)
     return best_ways(len(lattice.cuts.paths) - 1, edges + skips, rule), skips
 
 
-def _skips(lattice: Lattice, fitted: Weights) -> list[Edge]:
+def skip_edges(lattice: Lattice, fitted: Weights) -> list[Edge]:
     """An edge for each piece that passes it over: dearer the more ink it has, free where there is none."""
     skips = []
     paths, mask = lattice.cuts.paths, lattice.strip.mask
