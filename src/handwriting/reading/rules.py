@@ -25,8 +25,8 @@ def _parts(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return np.asarray(labels, np.int32), np.asarray(stats, np.int32)
 
 
-def without_rules(mask: Mask) -> Mask:
-    """Upright ink uint8 (h, w) of 0 and 1 -> the same without long thin straight lines.
+def without_rules(mask: Mask, wide: int) -> Mask:
+    """Upright ink uint8 (h, w) of 0 and 1, cut from a picture ``wide`` pixels wide -> without long thin straight lines.
 
     Twice: the first pass knows only the picture, the second the height of the writing, which finds shorter rules
     (boxes around a number) and does not mistake the bar of a 7 for one.
@@ -34,12 +34,12 @@ def without_rules(mask: Mask) -> Mask:
     if not mask.any():
         return mask
     mask = _without_frames(mask)
-    wide = mask.shape[1]
     mask, across = _without(mask, reach=int(np.clip(0.5 * wide, 60, 200)))
     height = writing_height(mask)
     if height:
-        mask = _without_boxes(mask, height)
-        height = writing_height(mask) or height
+        boxless = _without_boxes(mask, height)
+        if boxless is not mask:
+            mask, height = boxless, writing_height(boxless) or height
         mask, _ = _without(mask, reach=int(max(1.2 * height, 24)), height=height, known=across)
     return mask
 
