@@ -18,16 +18,28 @@ _ROOMS = {
     "load": "classifier",
     "Page": "reading",
     "read": "reading",
+    "adapt": "runs",
     "evaluate": "runs",
     "train": "runs",
 }
-__all__ = ["Classifier", "HandwritingError", "Page", "Prediction", "__version__", "evaluate", "load", "read", "train"]
+__all__ = [
+    "Classifier",
+    "HandwritingError",
+    "Page",
+    "Prediction",
+    "__version__",
+    "adapt",
+    "evaluate",
+    "load",
+    "read",
+    "train",
+]
 
 if TYPE_CHECKING:
     from handwriting.classifier import Classifier, Prediction, load
     from handwriting.errors import HandwritingError
     from handwriting.reading import Page, read
-    from handwriting.runs import evaluate, train
+    from handwriting.runs import adapt, evaluate, train
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from handwriting.cli import (  # noqa: F401 - each registers its command
+    adapt,
     data,
     evaluate,
     explain,

@@ -48,7 +48,7 @@ def evaluate(
     source = data_room.load(data, data_dir=data_dir)
     splits = data_room.split(source, seed=int(trained_on.get("split_seed", 11)), by=trained_on.get("split_by", "class"))
     part = {"train": lambda: splits.train, "valid": lambda: splits.valid, "test": splits.open_test}[split]()
-    part = _in_classes_of(classifier, part)
+    part = in_classes_of(classifier, part)
     report = measure(
         classifier.logits(part.images),
         part.labels,
@@ -66,7 +66,7 @@ def evaluate(
     return report
 
 
-def _in_classes_of(classifier: Classifier, part: Dataset) -> Dataset:
+def in_classes_of(classifier: Classifier, part: Dataset) -> Dataset:
     """The same characters, labelled by the model's classes."""
     if part.classes == classifier.classes:
         return part
