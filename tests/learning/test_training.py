@@ -71,6 +71,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(splits: Splits)
     assert after_one(1) == after_one(1) != after_one(2)
 
 
+def test_a_loss_that_goes_wrong_later_names_the_last_good_checkpoint(splits: Splits, short: Recipe) -> None:
+    training = Training(short, splits.train, splits.valid, CPU)
+    epochs = training.epochs()
+    next(epochs)
+    with torch.no_grad():
+        next(training.network.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match="epoch 2; the checkpoint of epoch 1 is intact"):
+        next(epochs)
+
+
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_a_resumed_run_ends_with_the_bits_of_an_unbroken_one(name: str, splits: Splits, tmp_path: Path) -> None:
     plan = recipe(name, epochs=3)
@@ -123,7 +133,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_epoch_and_what_to_try(splits: 
     training = Training(recipe("classic", epochs=5, learning_rate=10.0, l2=1.0), splits.train, splits.valid, CPU)
     with torch.no_grad():
         next(training.network.parameters()).fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"epoch 1.*checkpoint of epoch 0.*learning rate below 10"):
+    with pytest.raises(TrainingError, match=r"epoch 1; no epoch was finished; try a learning rate below 10"):
         list(training.epochs())
 
 

@@ -106,8 +106,9 @@ class Training:
                 raise
             seconds = time.perf_counter() - started
             if not math.isfinite(loss):
+                kept = f"the checkpoint of epoch {number - 1} is intact" if number > 1 else "no epoch was finished"
                 raise TrainingError(
-                    f"the loss is not finite in epoch {number}; the checkpoint of epoch {number - 1} is intact; "
+                    f"the loss is not finite in epoch {number}; {kept}; "
                     f"try a learning rate below {self.recipe.learning_rate:g}"
                 )
             valid_loss, valid_accuracy = self._validate()
