@@ -246,7 +246,7 @@ def main() -> None:
     text, ratios = summary(table)
     text = (
         f"{CONNECTIONS} connections, one 28x28 image a request as JSON, the same model file and thread count, the "
-        f"client on the same machine; medians of {rounds} rounds of {seconds:.0f} s, competitors in turns, each a fresh "
+        f"client on the same machine; medians of {rounds} rounds of {seconds:.0f} s, in turns, each a fresh "
         f"process.\n\n{text}\n"
         f"**{load_seconds:.0f} s of load**: {lasting['requests']} requests, {lasting['failed']:.0f} failed; memory "
         f"{lasting['rss_before_mb']:.1f} MB after warm-up, {lasting['rss_after_mb']:.1f} MB at the end "

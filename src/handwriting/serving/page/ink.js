@@ -4,6 +4,7 @@
 const KEY_STEP = 0.02;
 const SMALL_STEP = 0.005;
 const SENT_SIDE = 200; // pixels of the longest side of a lone character in the picture that is sent
+const SENT_WIDTH = 640;
 const SENT_PEN = 0.1; // width of its pen, in parts of that side: two of the 20 pixels that the model will see
 
 export class Ink {
@@ -21,7 +22,7 @@ export class Ink {
   get empty() { return this.strokes.length === 0 && !this.picture; }
 
   // The pen on the paper, in parts of its width; thinner for many characters in a row.
-  get width() { return this.many ? Math.max(0.014, 6 / this.paper.clientWidth) : Math.max(0.034, 14 / this.paper.clientWidth); }
+  get width() { return this.many ? Math.max(0.022, 8 / this.paper.clientWidth) : Math.max(0.034, 14 / this.paper.clientWidth); }
 
   clear() {
     this.strokes = [];
@@ -95,13 +96,14 @@ export class Ink {
     return { blob: await png(canvas), toPaper: (box) => box };
   }
 
-  // The whole paper at twice its size.
+  // The whole paper, as wide as SENT_WIDTH whatever the screen: the same writing is read alike on a phone and a desk.
   async #page() {
     const { clientWidth: width, clientHeight: height } = this.paper;
-    const canvas = blank(width * 2, height * 2);
+    const scale = SENT_WIDTH / width;
+    const canvas = blank(SENT_WIDTH, height * scale);
     const context = canvas.getContext("2d");
-    for (const stroke of this.strokes) trace(context, stroke, width * 2, this.width * width * 2, "#000");
-    return { blob: await png(canvas), toPaper: (box) => box.map((value) => value / 2) };
+    for (const stroke of this.strokes) trace(context, stroke, SENT_WIDTH, this.width * SENT_WIDTH, "#000");
+    return { blob: await png(canvas), toPaper: (box) => box.map((value) => value / scale) };
   }
 
   #point(event) {
