@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 import handwriting
 from handwriting.errors import DataError, HandwritingError, UnknownName
@@ -72,7 +72,7 @@ def create_app(settings: Settings) -> Guard:
     app.include_router(inference_v2.router(models, settings))
     app.include_router(routes_page.router())
 
-    @app.get("/metrics", summary="Prometheus", tags=["Operation"], response_model=None)
+    @app.get("/metrics", summary="Prometheus", tags=["Operation"], response_class=PlainTextResponse)
     async def measures() -> Response:
         return Response(metrics.render(), headers={"Content-Type": Metrics.content_type})
 
