@@ -21,6 +21,9 @@ from handwriting.reading.sheet import Sheet, lay_out
 
 Box = tuple[int, int, int, int]
 SURE = 0.98  # probability of a label that leaves no doubt
+# The classifier's own score of being one character; on valid fields 0.3% of the digits read rightly lie below, digits
+# that do not touch. Composed fields hold nothing but digits, so what they fit cannot say how letters look.
+LEAST_LOOKS = 0.5
 LEAST_MARK = 0.35  # heights: ink that is passed over and smaller is not reported as a rejected character
 
 
@@ -265,7 +268,8 @@ def _character(sheet: Sheet, lattice: Lattice, whole: Array, edge: Edge, fitted:
     probability = character_probability(float(whole[edge.candidate]), label, fitted)
     # Rejected is what is no character; which one it is may be in doubt, and a constraint may have decided that.
     known = character_probability(float(whole[edge.candidate]), SURE, fitted)
-    return Character(edge.label, probability, box, known < fitted.reject_below)
+    looks = float(lattice.character[edge.candidate])
+    return Character(edge.label, probability, box, known < fitted.reject_below or looks < LEAST_LOOKS)
 
 
 def _mark(sheet: Sheet, lattice: Lattice, whole: Array, passed: Sequence[Edge]) -> Character | None:
