@@ -4,8 +4,8 @@
     python benchmarks/inference.py --quick         # does it run? (300 valid images, 2 rounds)
 
 Rounds take turns between the competitors, so that other work on the machine hits all alike; medians are given, with
-the fastest and slowest round. Needs the extra `train`; the peer by `pip install --no-deps digit-recognizer-py`
-(benchmarks/peer.py says how its own code is run here).
+the fastest and slowest round. On a busy machine take `--threads 1`: OpenMP's threads wait for each other. Needs the
+extra `train`; the peer by `pip install --no-deps digit-recognizer-py` (benchmarks/peer.py says how its code runs here).
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ import os, resource, subprocess, sys, time
 started = time.perf_counter()
 child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
 _, status, usage = os.wait4(child.pid, 0)
-print(time.perf_counter() - started, usage.ru_maxrss, os.waitstatus_to_exitcode(status))
-os._exit(0)
+child.returncode = os.waitstatus_to_exitcode(status)
+print(time.perf_counter() - started, usage.ru_maxrss, child.returncode)
 """
 
 
