@@ -30,6 +30,7 @@ class Ink:
     light_ink: bool  # the picture had light ink on dark paper
     noise: float  # standard deviation of ``strength`` on plain paper
     scale: float  # how many times as large as the picture it is
+    even: bool  # the light is even: there are no shadows to be mistaken for ink
 
 
 def grey_levels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -93,7 +94,13 @@ def find_ink(grey: NDArray[np.uint8], reach: float, light_ink: bool, scale: floa
     strength = 1.0 - dark_ink.astype(np.float32) / paper
     # The closing follows the brightest grain, so plain paper lies a little above 0.
     strength = np.clip(strength - max(float(np.median(strength)), 0.0), 0.0, 1.0)
-    return Ink(np.asarray(strength, np.float32), light_ink, _noise(dark_ink) / float(np.median(paper)), scale)
+    return Ink(
+        np.asarray(strength, np.float32),
+        light_ink,
+        _noise(dark_ink) / float(np.median(paper)),
+        scale,
+        bool(paper.min() == paper.max()),
+    )
 
 
 def has_light_ink(grey: NDArray[np.uint8]) -> bool:

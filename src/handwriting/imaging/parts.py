@@ -13,6 +13,8 @@ from handwriting.imaging.ink import Ink
 # Half of full ink is where the true edge of an antialiased stroke lies; pencil is uneven, so what is joined to sure
 # ink counts from a third on.
 EDGE_SHARE = 0.35
+TINY_EDGE_SHARE = 0.2  # in a picture enlarged this much or more thin strokes never filled a pixel
+TINY_SCALE = 4.0
 # Below this share of the paper's light nothing is ink, even without grain (2% is 5 of 255 levels).
 LEAST_INK = 0.02
 # A character is at least this share of the picture's longest side; what is smaller is grain.
@@ -49,7 +51,8 @@ def ink_mask(ink: Ink) -> NDArray[np.bool_]:
     top = float(above.max())
     otsu, _ = cv2.threshold(np.asarray(above / top * 255.0, np.uint8), 0, 255, cv2.THRESH_OTSU)
     core = ink.strength > min(otsu / 255.0, 0.9) * top
-    weak = ink.strength > max(floor, EDGE_SHARE * float(np.percentile(ink.strength[core], 75)))
+    share = TINY_EDGE_SHARE if ink.scale >= TINY_SCALE else EDGE_SHARE
+    weak = ink.strength > max(floor, share * float(np.percentile(ink.strength[core], 75)))
     count, labels = cv2.connectedComponents(weak.astype(np.uint8), connectivity=8)
     keep = np.zeros(count, bool)
     keep[np.unique(labels[core])] = True
@@ -71,7 +74,9 @@ def choose_parts(ink: Ink, mask: NDArray[np.bool_]) -> Parts:
     away = np.hypot(centres[1:, 0] / width - 0.5, centres[1:, 1] / height - 0.5)
     grainy = weight / np.maximum(area, 1.0) < 10.0 * ink.noise
     writing = np.maximum(wide, high) >= np.where(grainy, 4 * LEAST_SIDE, LEAST_SIDE) * max(height, width)
-    for i in np.flatnonzero(cut & writing):
+    # A shadow's rest hugs the border; what spreads around the middle is a soft, tightly cut character.
+    middle = (left < width / 2) & (left + wide > width / 2) & (top < height / 2) & (top + high > height / 2)
+    for i in np.flatnonzero(cut & writing & ~middle) if not ink.even else ():
         writing[i] = not _is_shadow(ink, np.asarray(labels, np.int32), int(i) + 1, np.asarray(stats[i + 1], np.int32))
     if not writing.any():
         return Parts(np.zeros_like(mask), (), False)
