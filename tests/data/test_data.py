@@ -17,10 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handwriting import data
-from handwriting.data import Dataset, Source, split
+from handwriting.data import NAMES, Dataset, RemoteFile, Source, split
 from handwriting.data.download import fetch, fetch_all
 from handwriting.data.idx import read_idx
-from handwriting.data.sources import NAMES, RemoteFile
 from handwriting.errors import DataError, UnknownName
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pooch
 
 from handwriting.data.idx import unpack
-from handwriting.data.sources import Named, RemoteFile, cache_dir, find
+from handwriting.data.places import Named, RemoteFile, cache_dir, find
 from handwriting.errors import DataError
 
 _ATTEMPTS = 2  # rounds over all mirrors; a mirror that fails twice seconds apart is down, not hiccuping

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from handwriting.data.dataset import Dataset, Source
 from handwriting.data.folders import load_file, load_folder
 from handwriting.data.idx import read_idx
+from handwriting.data.places import Named, RemoteFile, find
 from handwriting.errors import DataError, MissingExtra, UnknownName
 
 DIGITS = tuple("0123456789")
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """One file of a data set: its usual name, the MD5 of the packed download and of its unpacked content."""
-
-    name: str
-    packed_md5: str
-    md5: str
-
-
-@dataclass(frozen=True)
-class Named:
-    """A data set that has a name: what `handwriting data list` says of it, and how it is loaded."""
-
-    name: str
-    about: str
-    size: str
-    licence: str
-    load: Callable[[Path | None], Source]
-    files: tuple[RemoteFile, ...] = ()
-    mirrors: tuple[str, ...] = ()
 
 
 # The mirrors and packed MD5s are those of torchvision's own list (torchvision/datasets/mnist.py) and of TensorFlow's
@@ -53,26 +28,6 @@ _MNIST_MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-
-
-def data_dirs(data_dir: Path | None) -> list[Path]:
-    """The folders in which data is looked for, in order: `data_dir`, $HANDWRITING_DATA, the user's cache."""
-    named = [data_dir, os.environ.get("HANDWRITING_DATA")]
-    return [*(Path(folder).expanduser() for folder in named if folder), cache_dir()]
-
-
-def cache_dir() -> Path:
-    """Where downloads are kept."""
-    return Path(platformdirs.user_cache_dir("handwriting")) / "data"
-
-
-def find(set_name: str, file_name: str, data_dir: Path | None) -> Path | None:
-    """The first folder's copy of a data set's file, packed (.gz) or unpacked; None when there is none."""
-    for folder in data_dirs(data_dir):
-        for name in (file_name, file_name.removesuffix(".gz")):
-            if (folder / set_name / name).is_file():
-                return folder / set_name / name
-    return None
 
 
 def _load_mnist(data_dir: Path | None) -> Source:
