@@ -51,7 +51,7 @@ Reads one handwritten digit, 0 to 9, and tells whether the picture shows one who
 | input | `images`, float32 (N, 28, 28) in [0, 1], white ink on black, in the normal form of `handwriting.imaging` |
 | outputs | `logits` (N, 10); `character` (N,), the logit that the picture shows one whole digit |
 | trained on | 48,000 of the 60,000 images of MNIST train (split of seed 11), and strokes that `learning.glyphs` draws |
-| never seen | the other 12,000 (valid; they chose temperature and threshold) and MNIST test (for this card alone) |
+| never learned from | the other 12,000 (valid; they chose temperature and threshold) and MNIST test |
 | command | `python scripts/train_digits.py --test --package --epochs {epochs} --late {late} --seed {seed}` |
 | took | {gathering} s for the material, {training} s for {epochs} + {late} epochs ({hardware}) |
 | temperature | {temperature} |
