@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from handwriting.data import load
+from handwriting import data
+from handwriting.classifier import load
 from handwriting.files import write_whole
 from handwriting.imaging import draw_strip, normal_form, strip_png
 
@@ -162,7 +163,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "images")
     folder = options.parse_args().out
-    sample = load("mnist-sample").train
+    sample = data.load("mnist-sample").train
     digits = np.stack([sample.images[sample.labels == label][7] for label in range(10)])
     rng = np.random.default_rng(4)
     write_whole(folder / "photos-good.png", strip_png(gallery(good(digits, rng), 4)))
@@ -170,8 +171,11 @@ def main() -> None:
     shade = 1.0 - 0.5 / (1.0 + np.exp(-25.0 * slope()))
     rules = 0.45 * lines(range(40, HEIGHT, 64), range(0))
     photo = bytes_of(paper(rng) * shade * (1 - np.maximum(0.8 * enlarged(digits[3]), rules)))
+    form = normal_form(photo)
+    answer = load("digits").predict(form.image, top=5)
     write_whole(
-        folder / "explain-steps.png", strip_png(draw_strip(photo, normal_form(photo), title="ruled paper, shadow"))
+        folder / "explain-steps.png",
+        strip_png(draw_strip(photo, form, answer.top, title="ruled paper, shadow", rejected=answer.rejected)),
     )
 
 
