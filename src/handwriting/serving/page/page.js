@@ -80,7 +80,11 @@ function showOne(answer) {
 const second = (top) => (top.length > 1 && top[1][1] >= 0.02 ? `It could also be ${top[1][0]}.` : "No other comes close.");
 
 function showPage(page, toPaper, blob) {
-  state.page = { blob, characters: page.lines.flatMap((line) => line.characters) };
+  const read = (characters) => characters.map((character) => character.label).join();
+  const characters = page.lines.flatMap((line) => line.characters);
+  // The last answer to a drawing may come after a character was chosen: the choice stays while the reading does.
+  const again = state.page && read(state.page.characters) === read(characters) ? state.picked : null;
+  state.page = { blob, characters };
   state.picked = null;
   state.seen = null;
   pixels($("seen"), null, "No character chosen");
@@ -99,6 +103,7 @@ function showPage(page, toPaper, blob) {
   }))));
   $("boxes").replaceChildren(...state.page.characters.map((character) => box(character, toPaper(character.box))));
   say(texts.length ? `It reads ${texts.join(", ")}.` : "Nothing found.");
+  if (again !== null) pick(again);
 }
 
 function box(character, [x, y, width, height]) {
