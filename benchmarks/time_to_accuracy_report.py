@@ -40,7 +40,7 @@ def write_table(records: Records, path: Path) -> None:
         for row in TITLES
         if any(one["kind"] == "training" and one["row"] == row for one in records)
     }
-    lines = ["<!-- written by benchmarks/time_to_accuracy.py -->", ""]
+    lines = ["# Seconds to accuracy", "", "![accuracy over seconds](../images/time_to_accuracy.png)", ""]
     lines += [*_main_table(trainings), "", *_every_seed(trainings)]
     for title, part in (
         ("Members and views of the same `strong` networks", _together(records)),
