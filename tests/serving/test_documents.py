@@ -46,7 +46,7 @@ def test_every_operation_keeps_to_its_description(document: Any) -> None:
         operation = found.ok()
 
         @hypothesis_settings(
-            max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+            max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
         )
         @given(case=operation.as_strategy())
         def keep(case: Any) -> None:
@@ -135,4 +135,4 @@ def test_5000_mutated_bodies_get_an_answer_and_never_a_5xx(settings: Settings, s
     anyio.run(scene)
     assert sum(statuses.values()) == 5_000
     assert len(statuses) >= 4, statuses  # some still good, some broken in one way or another
-    assert slowest < 5
+    assert slowest < settings.time_limit  # nothing hung, however busy the machine

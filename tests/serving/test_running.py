@@ -149,7 +149,9 @@ def test_a_new_model_comes_in_without_a_failed_request(tmp_path: Path, digits: d
 def test_being_asked_to_stop_under_load_loses_no_accepted_request(digits: dict[str, bytes]) -> None:
     service = Running()
     load_on = Load(service, digits["7"])
-    time.sleep(1.5)
+    deadline = time.time() + 30
+    while load_on.outcomes["200"] < 60 and time.time() < deadline:
+        time.sleep(0.05)
     assert service.stop(signal.SIGTERM) == 0
     load_on.stop()
     requests = [event for event in service.events() if event.get("event") == "request"]
@@ -181,7 +183,7 @@ def test_kill_9_while_writing_leaves_every_acknowledged_correction(
         store.delete()
     acknowledged: set[str] = set()
     rng = np.random.default_rng(5)
-    for _ in range(4):  # benchmarks/serve.py does twenty, through the whole service
+    for _ in range(3):  # benchmarks/serve.py does twenty, through the whole service
         writer = subprocess.Popen([sys.executable, "-c", WRITER, url], stdout=subprocess.PIPE, text=True)
         assert writer.stdout is not None
         acknowledged.add(writer.stdout.readline().strip())
@@ -192,5 +194,5 @@ def test_kill_9_while_writing_leaves_every_acknowledged_correction(
     with Store(url) as store:
         kept = list(store)
     assert acknowledged <= {correction.id for correction in kept}
-    assert len(kept) <= len(acknowledged) + 4  # at most one a kill was written and not yet told
+    assert len(kept) <= len(acknowledged) + 3  # at most one a kill was written and not yet told
     assert all(isinstance(correction, Correction) and (correction.image == 7).all() for correction in kept)

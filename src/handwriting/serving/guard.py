@@ -9,7 +9,6 @@ import uuid
 from urllib.parse import urlsplit
 
 import anyio
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handwriting.serving import problems
@@ -57,7 +56,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        headers = Headers(scope=scope)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         given = headers.get("x-request-id", "")
         ident = given if _ID.fullmatch(given) else uuid.uuid4().hex
         token = request_id.set(ident)
@@ -91,7 +90,7 @@ class Guard:
             self._note(scope, status, time.perf_counter() - started)
             request_id.reset(token)
 
-    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         self._admit(scope, headers)
         seconds = self._settings.time_limit
         body = b""
@@ -110,7 +109,7 @@ class Guard:
         finally:
             self._held -= held
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
+    def _admit(self, scope: Scope, headers: dict[str, str]) -> None:
         """Raise the Problem of a request that may not pass."""
         path: str = scope["path"]
         host = headers.get("host", "").lower()
@@ -134,7 +133,7 @@ class Guard:
         if "content-encoding" in headers:
             raise Problem(415, "compressed bodies are not taken: send it without Content-Encoding", headers=_CLOSE)
 
-    def _reserve(self, headers: Headers) -> int:
+    def _reserve(self, headers: dict[str, str]) -> int:
         """Room in memory for a body, in bytes."""
         limit = self._settings.max_body
         length = headers.get("content-length", "")

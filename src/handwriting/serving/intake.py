@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
@@ -43,8 +43,8 @@ async def pictures(request: Request, settings: Settings, *, top: int = 3, most: 
 def json_object(body: bytes) -> dict[str, Any]:
     """A body -> the JSON object in it. Raises Problem 422."""
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        document = from_json(body)  # a third of the time of json.loads; FastAPI brings it
+    except ValueError as error:
         raise invalid("body", "not a JSON document") from error
     if not isinstance(document, dict):
         raise invalid("body", "must be a JSON object")
