@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import io
 import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
@@ -24,6 +26,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from starlette.types import ASGIApp
 
 from handwriting.data import Dataset
 from handwriting.serving import Settings, create_app
@@ -98,6 +101,20 @@ def spoil(body: bytes, rng: random.Random) -> bytes:
     return bytes(spoiled)
 
 
+@contextlib.asynccontextmanager
+async def lifespan(app: ASGIApp) -> AsyncIterator[None]:
+    """What a server tells an application at its start and its end."""
+    to_app: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    from_app: asyncio.Queue[Any] = asyncio.Queue()
+    running = asyncio.ensure_future(app({"type": "lifespan", "asgi": {"version": "3.0"}}, to_app.get, from_app.put))
+    for event in ("startup", "shutdown"):
+        await to_app.put({"type": f"lifespan.{event}"})
+        assert (await from_app.get())["type"] == f"lifespan.{event}.complete"
+        if event == "startup":
+            yield
+    await running
+
+
 def test_5000_mutated_bodies_get_an_answer_and_never_a_5xx(settings: Settings, sample: Dataset) -> None:
     app = create_app(settings)
     rng = random.Random(17)
@@ -123,7 +140,8 @@ def test_5000_mutated_bodies_get_an_answer_and_never_a_5xx(settings: Settings, s
 
     async def scene() -> None:
         transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        client_of = httpx.AsyncClient(transport=transport, base_url="http://localhost")
+        async with lifespan(app), client_of as client:
             for path, kind, body in good:
                 response = await client.post(path, content=body, headers={"Content-Type": kind})
                 assert response.status_code in (200, 201), response.text

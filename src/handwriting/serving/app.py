@@ -10,7 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 import handwriting
 from handwriting.errors import DataError, HandwritingError, UnknownName
@@ -73,7 +74,7 @@ def create_app(settings: Settings) -> Guard:
     busiest = next(route.endpoint for route in v1.routes if isinstance(route, APIRoute) and route.path == "/v1/predict")
     # Reads its request by hand, so it needs none of FastAPI's solving of parameters: 0.06 of 0.42 ms a request. The
     # same route below is what the OpenAPI document describes.
-    app.router.routes.append(Route("/v1/predict", busiest, methods=["POST"]))
+    app.router.routes.append(_Direct("/v1/predict", busiest, methods=["POST"]))
     app.include_router(v1)
     app.include_router(routes_corrections.router(models, settings, metrics, store, adapter))
     app.include_router(inference_v2.router(models, settings))
@@ -85,6 +86,14 @@ def create_app(settings: Settings) -> Guard:
 
     _describe(app, settings)
     return Guard(app, settings, metrics)
+
+
+class _Direct(Route):
+    """A plain route that tells the metrics its name, as FastAPI's do."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return match, {**found, "route": self}
 
 
 def _answer(problem: Problem, request: Request) -> Response:
