@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import io
 import json
 import random
@@ -151,6 +152,7 @@ def test_5000_mutated_bodies_get_an_answer_and_never_a_5xx(settings: Settings, s
                     group.start_soon(ask, client, queue)
 
     anyio.run(scene)
+    gc.collect()  # starlette's unclosed parts of broken forms are reported here (see conftest), not in another test
     assert sum(statuses.values()) == 5_000
     assert len(statuses) >= 4, statuses  # some still good, some broken in one way or another
     assert slowest < settings.time_limit  # nothing hung, however busy the machine
