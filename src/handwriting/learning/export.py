@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 
+import onnx
 import torch
 from torch import nn
 
@@ -27,4 +28,14 @@ def to_onnx(network: nn.Module, outputs: tuple[str, ...] = ("logits",)) -> bytes
         )
     if program is None:  # only the retired exporter writes to a file and returns nothing
         raise RuntimeError("torch.onnx.export gave no program")
-    return bytes(program.model_proto.SerializeToString())
+    proto = program.model_proto
+    without_traces(proto)
+    return bytes(proto.SerializeToString())
+
+
+def without_traces(model: onnx.ModelProto) -> None:
+    """Remove what the exporter notes of its own process: stack traces with paths of the machine that trained."""
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]
