@@ -58,7 +58,7 @@ class RunFolder:
         return self.path / "epochs" / f"{number:04d}.safetensors"
 
     def claim(self, *, resume: bool, overwrite: bool) -> None:
-        """Make the folder ready to be written into.
+        """Check that the folder may be written into; an earlier run in it stays until `clear`.
 
         Raises:
             RunError: it holds something and neither `resume` nor `overwrite` says what to do; or `overwrite` would
@@ -74,12 +74,11 @@ class RunFolder:
             raise RunError(
                 f"{self.path} exists already; --resume goes on, --overwrite starts anew, or choose another --out"
             )
-        if occupied:
-            self._clear()
-
-    def _clear(self) -> None:
-        if not self.path.is_dir() or not (self.path / "recipe.json").is_file():
+        if occupied and not (self.path / "recipe.json").is_file():
             raise RunError(f"{self.path} is not a run folder, so --overwrite does not touch it; choose another --out")
+
+    def clear(self) -> None:
+        """Delete what an earlier run left; nothing else in the folder is touched."""
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "epochs", ignore_errors=True)

@@ -148,6 +148,7 @@ def _begin(folder: RunFolder, recipe: Recipe, splits: Splits, *, resume: bool) -
                     "same options, or start anew with --overwrite"
                 )
     else:
+        folder.clear()  # only now: whatever was wrong with the options or the data has been refused
         folder.write_json("recipe.json", record)
     first = splits.train
     if not (folder / "samples.png").exists():  # a run killed right at its start has none yet
