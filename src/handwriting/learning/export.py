@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import logging
 import warnings
+from typing import Any
 
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from handwriting.learning.lines import ROWS, LineNetwork
 
 
 def to_onnx(network: nn.Module, outputs: tuple[str, ...] = ("logits",)) -> bytes:
     """A network of images float (N, 28, 28) -> ONNX bytes: input `images`, `outputs` as named, any N."""
+    return _exported(network, torch.zeros(2, 28, 28), {0: torch.export.Dim("N")}, "images", outputs)
+
+
+def lines_to_onnx(network: LineNetwork) -> bytes:
+    """A line network -> ONNX bytes: input `ribbons`, float (1, 2, 40, W), any W; output `answers`."""
+    columns = torch.export.Dim("W", min=8, max=65536)
+    return _exported(network, torch.zeros(1, 2, ROWS, 100), {3: columns}, "ribbons", ("answers",))
+
+
+def _exported(network: nn.Module, example: Tensor, free: dict[int, Any], name: str, outputs: tuple[str, ...]) -> bytes:
     # The exporter reports its steps through warnings and logs that say nothing to a user.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
@@ -19,10 +32,10 @@ def to_onnx(network: nn.Module, outputs: tuple[str, ...] = ("logits",)) -> bytes
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network.eval().cpu(),
-            (torch.zeros(2, 28, 28),),
-            input_names=["images"],
+            (example,),
+            input_names=[name],
             output_names=list(outputs),
-            dynamic_shapes=({0: torch.export.Dim("N")},),
+            dynamic_shapes=(free,),
             dynamo=True,
             verbose=False,
         )

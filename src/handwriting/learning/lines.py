@@ -1,0 +1,219 @@
+"""The line network: a line of writing, straightened, in one look -> for every other column, which digit stands there.
+
+Single digits are cut from a line before the classifier sees them, and where digits touch no cut is right. This network
+sees the line uncut, as recurrent readers do (A. Graves et al., "Connectionist temporal classification", 2006), but
+with convolutions alone: its answers stay where the digits are, so they can be combined with cuts.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own convention)
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from handwriting.errors import TrainingError
+from handwriting.learning.composing import OTHER
+from handwriting.learning.optimizing import Average
+
+ROWS = 40  # of a ribbon: `reading.ribbon` makes them
+BLANK, OTHER_MARK = 0, 11  # columns of the answer; 1 to 10 are the digits 0 to 9
+CLASSES = 12
+WIDTH_STEP = 32  # columns: oneDNN compiles its kernels anew for each width that it meets
+STRIDE = 2  # columns of a ribbon an answer
+RATE, WARM_UP, COOL_DOWN, WEIGHT_DECAY = 0.0025, 0.05, 0.45, 0.02  # the second and third: shares of all steps
+AVERAGE = 400  # steps that the weights handed out are an average over
+LARGEST_GRADIENT = 5.0  # norm: a batch of illegible lines must not throw the weights about
+_Size = int | tuple[int, int]
+PLACE_WEIGHT = 0.5  # of the loss on where the digits stand, beside that on which they are
+
+
+class LineNetwork(nn.Module):
+    """Convolutions over a ribbon, then along it.
+
+    (N, 2, 40, W) -> 5x5 stride 2, 24 -> 3x3, 48 -> 3x3, 48 -> 3x3 every other row, 80 -> 3x3 every other row, 128 ->
+    all 5 rows as one, 160 -> twice 5 along the line, 160, added on -> 12 log-probabilities. BatchNorm and ReLU after
+    each convolution.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *_block(2, 24, 5, stride=2),
+            *_block(24, 48, 3),
+            *_block(48, 48, 3),
+            *_block(48, 80, 3, stride=(2, 1)),
+            *_block(80, 128, 3, stride=(2, 1)),
+            nn.Conv2d(128, 160, (5, 1), bias=False),
+            nn.BatchNorm2d(160),
+            nn.ReLU(inplace=True),
+        )
+        self.along = nn.ModuleList(nn.Sequential(*_block(160, 160, (1, 5))) for _ in range(2))
+        self.head = nn.Conv2d(160, CLASSES, 1)
+
+    def forward(self, ribbons: Tensor) -> Tensor:
+        """Ribbons float (N, 2, 40, W) in [0, 1] -> log-probabilities (N, ceil(W / 2), 12)."""
+        x = self.features(ribbons)
+        for block in self.along:
+            x = x + block(x)
+        x = F.dropout(x, 0.1, self.training)
+        logits: Tensor = self.head(x)[:, :, 0].transpose(1, 2)
+        return logits.log_softmax(2)
+
+
+def _block(inputs: int, outputs: int, size: _Size, stride: _Size = 1) -> tuple[nn.Module, ...]:
+    padding = size // 2 if isinstance(size, int) else (size[0] // 2, size[1] // 2)
+    convolution = nn.Conv2d(inputs, outputs, size, stride, padding, bias=False)
+    return convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Ribbons with their truth.
+
+    Attributes:
+        images: each uint8 (2, 40, w).
+        labels: each int64 (n,): classes of the marks from left to right, OTHER for what is no digit.
+        places: each float32 (n, 3): where each mark's middle, left and right lie, in columns.
+    """
+
+    images: Sequence[NDArray[np.uint8]]
+    labels: Sequence[NDArray[np.int64]]
+    places: Sequence[NDArray[np.float32]]
+
+    def __add__(self, other: Lines) -> Lines:
+        return Lines([*self.images, *other.images], [*self.labels, *other.labels], [*self.places, *other.places])
+
+
+@dataclass(frozen=True)
+class LinesEpoch:
+    """One pass: its number from 1, mean loss, seconds, and the weights' average so far."""
+
+    number: int
+    loss: float
+    seconds: float
+    network: nn.Module
+
+
+def train_lines(
+    lines: Callable[[int], Lines], *, epochs: int, generator: Generator, batch: int = 32
+) -> Iterator[LinesEpoch]:
+    """``lines`` of each epoch, counted from 1 -> one LinesEpoch at a time, by AdamW, warmed up and cooled down.
+
+    The loss is that of CTC (all alignments of the true text), and cross-entropy at each answer: the middle half of a
+    mark is to answer its class, all else blank. The second makes learning quick and keeps answers in their places.
+
+    Raises:
+        TrainingError: fewer lines than a batch, or a loss that is not finite.
+    """
+    if epochs < 1:
+        raise TrainingError(f"epochs must be at least 1, not {epochs}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        network = LineNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        average = Average(network, AVERAGE)
+        weights = [value for value in network.parameters() if value.ndim > 1]
+        others = [value for value in network.parameters() if value.ndim <= 1]
+        groups = [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, RATE, betas=(0.9, 0.99), fused=True)
+        step = 0
+        for number in range(1, epochs + 1):
+            material = lines(number)
+            batches = list(_batches(np.array([image.shape[2] for image in material.images]), batch, generator))
+            if not batches:
+                raise TrainingError(f"{len(material.images)} lines are fewer than a batch of {batch}")
+            started, total = time.perf_counter(), 0.0
+            network.train()
+            for place, rows in enumerate(batches):
+                done = (number - 1 + place / len(batches)) / epochs
+                for group in optimizer.param_groups:
+                    group["lr"] = RATE * min(1.0, (done + 1e-3) / WARM_UP, (1 - done) / COOL_DOWN)
+                loss = _loss(network, *_prepared(material, rows, generator))
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
+                optimizer.step()
+                step += 1
+                average.update(step)
+                total += float(loss.detach())
+            if not math.isfinite(total):
+                raise TrainingError(f"the loss is not finite in epoch {number}; try another seed")
+            yield LinesEpoch(number, total / len(batches), time.perf_counter() - started, average.network)
+
+
+def _batches(widths: NDArray[np.int64], batch: int, generator: Generator) -> Iterator[list[int]]:
+    """Rows of lines of about the same width, in random order."""
+    near = torch.from_numpy(widths).float() * (1 + 0.1 * torch.rand(len(widths), generator=generator))
+    order = near.argsort()
+    steps = len(widths) // batch
+    start = int(torch.randint(len(widths) - steps * batch + 1, (1,), generator=generator))
+    for place in torch.randperm(steps, generator=generator).tolist():
+        yield order[start + place * batch : start + (place + 1) * batch].tolist()
+
+
+def _prepared(
+    lines: Lines, rows: list[int], generator: Generator
+) -> tuple[Tensor, list[NDArray[np.int64]], list[Tensor]]:
+    """Rows of lines -> ribbons float32 (N, 2, 40, W), changed as other hands and pens would; labels; places."""
+    widest = max(lines.images[row].shape[2] for row in rows)
+    wide = math.ceil(widest * 1.15 / WIDTH_STEP) * WIDTH_STEP
+    count = len(rows)
+    images = torch.zeros(count, 2, ROWS, wide)
+    for index, row in enumerate(rows):
+        image = lines.images[row]
+        left = (wide - image.shape[2]) // 2
+        images[index, :, :, left : left + image.shape[2]] = torch.from_numpy(image)
+    images.div_(255)
+
+    def draw(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(*(shape or (count,)), generator=generator)
+
+    # One affine map a line, output to input: x = stretch u + slant v, y = tilt u + zoom v + move; half sides are 1.
+    stretch, zoom, slant, move = draw(0.88, 1.18), draw(0.85, 1.18), draw(-0.3, 0.3), draw(-0.15, 0.15)
+    across = torch.stack([stretch, slant * ROWS / wide, torch.zeros(count)], 1)
+    down = torch.stack([draw(-0.04, 0.04) * wide / ROWS, zoom, move], 1)
+    grid = F.affine_grid(torch.stack([across, down], 1), [count, 2, ROWS, wide], align_corners=False)
+    images = F.grid_sample(images, grid, align_corners=False)
+    places = []
+    for index, row in enumerate(rows):
+        left = (wide - lines.images[row].shape[2]) // 2
+        at = torch.from_numpy(lines.places[row]) + left - wide / 2
+        places.append(at / stretch[index] + wide / 2)
+    # Pens: thicker, thinner, paler. The second channel is at times but the first: no rules were seen.
+    pen = draw(0, 1)[:, None, None, None]
+    thinner = (images + torch.minimum(images, images.roll(1, 3))) / 2
+    images = torch.where(pen < 0.12, F.max_pool2d(images, 3, 1, 1), torch.where(pen > 0.85, thinner, images))
+    images = images.clamp(0, 1).pow(draw(0.6, 1.6)[:, None, None, None])
+    plain = draw(0, 1) < 0.15
+    images[plain, 1] = images[plain, 0]
+    images = images + draw(0, 0.08)[:, None, None, None] * torch.randn(images.shape, generator=generator)
+    return images.clamp_(0, 1), [lines.labels[row] for row in rows], places
+
+
+def _loss(network: LineNetwork, images: Tensor, labels: list[NDArray[np.int64]], places: list[Tensor]) -> Tensor:
+    answers = network(images.contiguous(memory_format=torch.channels_last))
+    count, columns = answers.shape[:2]
+    targets = [torch.from_numpy(np.where(own == OTHER, OTHER_MARK, own + 1)) for own in labels]
+    lengths = torch.tensor([len(target) for target in targets])
+    shown = torch.full((count,), columns)
+    text = F.ctc_loss(
+        answers.transpose(0, 1), torch.cat(targets), shown, lengths, BLANK, reduction="sum", zero_infinity=True
+    )
+    wanted = torch.zeros(count, columns, dtype=torch.int64)
+    middle = torch.arange(columns) * STRIDE + STRIDE / 2
+    for row, (target, place) in enumerate(zip(targets, places, strict=True)):
+        if len(target) == 0:
+            continue
+        reach = ((place[:, 2] - place[:, 1]) / 4).clamp(min=1.01)
+        far = (middle[:, None] - place[None, :, 0]).abs() / reach  # (columns, marks)
+        nearest = far.argmin(1)
+        inside = far.gather(1, nearest[:, None])[:, 0] <= 1
+        wanted[row] = torch.where(inside, target[nearest], BLANK)
+    where = F.nll_loss(answers.flatten(0, 1), wanted.flatten(), reduction="sum")
+    return (text + PLACE_WEIGHT * where) / lengths.sum().clamp(min=1)

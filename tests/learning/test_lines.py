@@ -1,0 +1,80 @@
+"""The line network: shapes, what it learns from, and its ONNX file."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from handwriting.data import Dataset
+from handwriting.errors import TrainingError
+from handwriting.learning.composing import OTHER
+from handwriting.learning.export import lines_to_onnx
+from handwriting.learning.lines import CLASSES, OTHER_MARK, ROWS, LineNetwork, Lines, _prepared, train_lines
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def lines(sample: Dataset) -> Lines:
+    """Pairs of digits, 24 columns apart, and now and then a mark that is none."""
+    images, labels, places = [], [], []
+    for row in range(0, 128, 2):
+        ribbon = np.zeros((2, ROWS, 80), np.uint8)
+        for column, index in ((10, row * 39), (38, row * 39 + 39)):
+            ribbon[:, 6:34, column : column + 28] = sample.images[index]
+        images.append(ribbon)
+        labels.append(np.array([sample.labels[row * 39], OTHER if row % 16 == 0 else sample.labels[row * 39 + 39]]))
+        places.append(np.array([(24, 16, 32), (52, 44, 60)], np.float32))
+    return Lines(images, labels, places)
+
+
+@pytest.mark.parametrize("width", [2, 33, 100])
+def test_every_second_column_gets_log_probabilities(width: int) -> None:
+    answers = LineNetwork().eval()(torch.rand(3, 2, ROWS, width))
+    assert answers.shape == (3, (width + 1) // 2, CLASSES)
+    assert torch.allclose(answers.exp().sum(2), torch.ones(3, (width + 1) // 2), atol=1e-5)
+
+
+def test_places_move_with_the_ink(lines: Lines) -> None:
+    images = [np.concatenate([image[..., :38], np.zeros((2, ROWS, 60), np.uint8)], 2) for image in lines.images]
+    single = Lines(images, [own[:1] for own in lines.labels], [place[:1] for place in lines.places])
+    for seed in range(5):
+        found, _, places = _prepared(single, list(range(16)), seeded(seed))
+        columns = torch.arange(found.shape[3]).float()
+        for image, place in zip(found, places, strict=True):
+            ink = (image[0] - 0.3).clamp(min=0).sum(0)  # above the noise
+            assert abs(float((ink * columns).sum() / ink.sum()) - float(place[0, 0])) < 3
+
+
+def test_learning_lowers_the_loss_and_is_repeatable(lines: Lines) -> None:
+    first = [epoch.loss for epoch in train_lines(lambda _: lines, epochs=4, generator=seeded(), batch=16)]
+    assert first[-1] < 0.6 * first[0]
+    again = [epoch.loss for epoch in islice(train_lines(lambda _: lines, epochs=4, generator=seeded(), batch=16), 1)]
+    assert again[0] == pytest.approx(first[0], rel=1e-3)
+
+
+def test_a_mark_that_is_no_digit_has_a_class_of_its_own() -> None:
+    assert OTHER_MARK == CLASSES - 1  # after blank and the ten digits: `reading.sequence` takes the last for it
+
+
+def test_too_few_lines_are_refused_with_the_batch(lines: Lines) -> None:
+    with pytest.raises(TrainingError, match="64 lines are fewer than a batch of 100"):
+        next(train_lines(lambda _: lines, epochs=1, generator=seeded(), batch=100))
+    with pytest.raises(TrainingError, match="at least 1"):
+        next(train_lines(lambda _: lines, epochs=0, generator=seeded()))
+
+
+def test_the_file_answers_as_the_network_does_at_any_width() -> None:
+    network = LineNetwork().eval()
+    session = onnxruntime.InferenceSession(lines_to_onnx(network))
+    for width in (9, 64, 333):
+        ribbon = torch.rand(1, 2, ROWS, width)
+        (found,) = session.run(["answers"], {"ribbons": ribbon.numpy()})
+        with torch.inference_mode():
+            assert np.abs(found - network(ribbon).numpy()).max() < 1e-3
