@@ -1,41 +1,49 @@
-"""Fits what `reading` weighs candidates by, on fields composed from MNIST *valid* digits; writes weights.json.
+"""Fits what `reading` weighs candidates by, on fields composed from MNIST *valid* digits.
 
 Half of the valid writers are for fitting, the other half for the calibration and for the figures that it prints.
 MNIST test is not opened.
 
-    python benchmarks/tune_reading.py --data-dir DIR [--model digits] [--fields 1500] [--pages 40]
+    python benchmarks/tune_reading.py pieces --data-dir DIR    # cuts and pieces alone: writes weights.json
+    python benchmarks/tune_reading.py lines --data-dir DIR     # beside the line network: writes into digits-lines.onnx
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from compose import Bank, Composed, compose_field, compose_page
 from numpy.typing import NDArray
 
-from handwriting.classifier import Classifier, load
+from handwriting.classifier import Classifier, load, with_metadata
 from handwriting.data import load as load_data
 from handwriting.data import split
 from handwriting.evaluation import wilson_interval
 from handwriting.files import write_whole
+from handwriting.reading.calibration import MOST_LEAD, Calibration
 from handwriting.reading.constraints import free
-from handwriting.reading.lines import find_lines
-from handwriting.reading.page import Lattice, character_probability, skip_edges, ways
-from handwriting.reading.pieces import candidates, find_cuts
-from handwriting.reading.scoring import Array, Weights, from_json, inputs
+from handwriting.reading.lattice import Array, Lattice
+from handwriting.reading.page import lattices_of, ways
+from handwriting.reading.pieces import features
+from handwriting.reading.scoring import Weights, from_json, inputs, passing, weigh
+from handwriting.reading.sequence import LineModel
 from handwriting.reading.sheet import lay_out
 
-OUT = Path(__file__).resolve().parent.parent / "src/handwriting/reading/weights.json"
+READING = Path(__file__).resolve().parent.parent / "src/handwriting/reading"
 GOOD, BAD = 0.8, 0.6  # overlap (ink in common over ink in either) from which a candidate is a digit; below it is none
 HIDDEN = 32
 SHARPEN_ROUNDS = 6
 FORMAT = 1
+TRUSTS = (0.0, 0.15, 0.3, 0.6)  # of the classifier beside the line network
+# Composed fields hold nothing but digits, so what they fit cannot say how other marks look: below these, hardly any
+# digit of valid fields lies. `run` is for characters that hang together.
+PIECES = {"reject_below": 0.4, "least_looks": 0.5, "run": [0.4, 0.5]}
+LINES = {"reject_below": 0.0, "least_looks": 0.3, "run": [0.5, 0.1]}
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Studied:
     conditions: dict[str, str]
 
 
-def study(composed: Composed, classifier: Classifier) -> list[Studied]:
+def study(composed: Composed, classifier: Classifier, model: LineModel | None) -> list[Studied]:
     """A composed picture -> its lines as `read` finds them, with the truth."""
     sheet = lay_out(composed.picture)
     size = (sheet.mask.shape[1], sheet.mask.shape[0])
@@ -61,12 +69,8 @@ def study(composed: Composed, classifier: Classifier) -> list[Studied]:
     truth = "".join(composed.texts)
     ends = np.cumsum([len(text) for text in composed.texts])
     studied = []
-    for strip in find_lines(sheet):
-        cuts = find_cuts(strip)
-        found = candidates(strip, cuts)
-        if not found:
-            continue
-        scores = classifier.scores(np.stack([candidate.image for candidate in found]))
+    for lattice in lattices_of(sheet, classifier, model):
+        strip, cuts, found = lattice.strip, lattice.cuts, lattice.candidates
         x, y = strip.corner
         high, wide = strip.mask.shape
         own = np.where(strip.mask > 0, owners[y : y + high, x : x + wide], -1)
@@ -82,14 +86,6 @@ def study(composed: Composed, classifier: Classifier) -> list[Studied]:
         whose = np.bincount(own[own > 0], minlength=256)
         line = int(np.searchsorted(ends, int(whose.argmax()) - 1, side="right")) if whose.any() else -1
         text = composed.texts[line] if 0 <= line < len(composed.texts) else ""
-        lattice = Lattice(
-            cuts,
-            found,
-            scores.probabilities.astype(np.float64),
-            scores.character.astype(np.float64),
-            classifier.classes,
-            strip,
-        )
         studied.append(Studied(lattice, overlap, digit, truth, text, composed.conditions))
     return studied
 
@@ -207,7 +203,7 @@ def _whole_line(line: Studied, fitted: Weights, mean: Array, scale: Array) -> _I
         return None
     truth = np.log(np.maximum(lattice.probabilities[:, columns], 1e-6))
     spans = [(candidate.start, candidate.end) for candidate in lattice.candidates]
-    skips = np.array([edge.score for edge in skip_edges(lattice, fitted)])
+    skips = passing(lattice.strip, lattice.cuts, fitted.passed_over)
     item = _Item(np.clip((_inputs(line) - mean) / scale, -8, 8), spans, truth, skips)
     return item if _ways_through(item, np.zeros(len(spans)), truth).any() else None
 
@@ -245,7 +241,7 @@ def _ways_through(item: _Item, odds: Array, truth: Array | None) -> Array:
     )
 
 
-def _document(mean: Array, scale: Array, network: list[Array]) -> dict[str, object]:
+def _document(mean: Array, scale: Array, network: list[Array]) -> dict[str, Any]:
     """Fitted numbers -> the document that `from_json` takes, not yet calibrated."""
     layers = [
         {"matrix": np.round(network[k], 4).tolist(), "bias": np.round(network[k + 1], 4).tolist()} for k in (0, 2, 4)
@@ -258,14 +254,21 @@ def _document(mean: Array, scale: Array, network: list[Array]) -> dict[str, obje
         "passed_over": [2.0, 40.0],
         "character": [0.0, 1.0, 0.0],
         "line": [0.0, 1.0, 0.0],
-        "reject_below": 0.4,
+        **PIECES,
     }
 
 
 def _inputs(line: Studied) -> Array:
     lattice = line.lattice
-    geometry = np.stack([candidate.features for candidate in lattice.candidates])
+    geometry = np.stack([features(lattice.strip, lattice.cuts, candidate) for candidate in lattice.candidates])
     return inputs(geometry, lattice.probabilities, lattice.character, lattice.classes)
+
+
+def reweighed(line: Studied, fitted: Weights) -> Studied:
+    """A line studied without a line model -> the same, weighed by other weights."""
+    old = line.lattice
+    lattice = weigh(old.strip, old.cuts, old.candidates, old.probabilities, old.character, old.classes, fitted)
+    return replace(line, lattice=lattice)
 
 
 def _readable(line: Studied) -> NDArray[np.bool_]:
@@ -278,31 +281,35 @@ def _readable(line: Studied) -> NDArray[np.bool_]:
     return best
 
 
-def read_text(line: Studied, fitted: Weights) -> tuple[str, float, list[tuple[float, float, bool]]]:
-    """A studied line -> the text read, its lead over the next, and of each character: log-odds, probability, right."""
+def read_text(line: Studied) -> tuple[str, float, list[tuple[float, float, bool]]]:
+    """A studied line -> the text read, its lead over the next, and of each character: score, probability, right."""
     lattice = line.lattice
-    whole = lattice.whole(fitted)
-    best, _ = ways(lattice, whole, free(), frozenset(lattice.classes), fitted)
+    best = ways(lattice, free(), frozenset(lattice.classes))
     if not best:
         return "", 0.0, []
-    lead = best[0].score - best[1].score if len(best) > 1 else 10.0
+    lead = best[0].score - best[1].score if len(best) > 1 else MOST_LEAD
     marks = []
     for edge in best[0].edges:
         if edge.label is not None:
             number, label = edge.candidate, lattice.classes.index(edge.label)
             digit = int(line.digit[number])
             right = digit >= 0 and line.overlap[number] > 0.5 and line.truth[digit] == edge.label
-            marks.append((float(whole[number]), float(lattice.probabilities[number, label]), right))
+            marks.append((float(lattice.whole[number]), float(lattice.probabilities[number, label]), right))
     return best[0].text, lead, marks
 
 
-def choose_prices(lines: list[Studied], document: dict[str, object]) -> tuple[tuple[float, float], float]:
+def exact(lines: list[Studied]) -> float:
+    """The share of lines that are read exactly."""
+    return float(np.mean([read_text(line)[0] == line.text for line in lines]))
+
+
+def choose_prices(lines: list[Studied], document: dict[str, Any]) -> tuple[tuple[float, float], float]:
     """Lines, weights so far -> prices of passing ink over that read most lines rightly, and that share."""
     best, chosen = -1.0, (2.0, 10.0)
     for flat in (1.0, 3.0):
         for steep in (20.0, 60.0):
             fitted = from_json({**document, "passed_over": [flat, steep]})
-            share = float(np.mean([read_text(line, fitted)[0] == line.text for line in lines]))
+            share = exact([reweighed(line, fitted) for line in lines])
             if share > best:
                 best, chosen = share, (flat, steep)
     return chosen, best
@@ -319,54 +326,62 @@ def logistic(features: Array, right: NDArray[np.bool_]) -> list[float]:
     return [round(float(b), 4) for b in beta]
 
 
-def calibrate(lines: list[Studied], document: dict[str, object]) -> dict[str, object]:
-    """Lines that were not fitted on -> the document with the calibration of characters and of lines."""
-    fitted = from_json(document)
-    readings = [read_text(line, fitted) for line in lines]
+def calibrate(lines: list[Studied]) -> dict[str, Any]:
+    """Lines that were not fitted on -> the fits of `Calibration`."""
+    readings = [read_text(line) for line in lines]
     marks = [mark for _, _, own in readings for mark in own]
     doubt = [np.log(max(p, 1e-6)) - np.log(max(1 - p, 1e-6)) for _, p, _ in marks]
-    features = np.stack([np.array([w for w, _, _ in marks]), np.array(doubt)], 1)
-    document = {**document, "character": logistic(features, np.array([right for *_, right in marks]))}
-    fitted = from_json(document)
-    sums = [sum(np.log(character_probability(w, p, fitted)) for w, p, _ in own) for _, _, own in readings]
-    leads = [min(lead, 10.0) for _, lead, _ in readings]
+    measured = np.stack([np.array([whole for whole, _, _ in marks]), np.array(doubt)], 1)
+    character = logistic(measured, np.array([right for *_, right in marks]))
+    fitted = Calibration(tuple(character), (0.0, 1.0, 0.0), 0.0, 0.0, (0.0, 0.0))
+    sums = [sum(np.log(fitted.of_character(whole, p)) for whole, p, _ in own) for _, _, own in readings]
+    leads = [min(lead, MOST_LEAD) for _, lead, _ in readings]
     right = np.array([text == line.text for (text, _, _), line in zip(readings, lines, strict=True)])
-    return {**document, "line": logistic(np.stack([np.array(sums), np.array(leads)], 1), right)}
+    return {"character": character, "line": logistic(np.stack([np.array(sums), np.array(leads)], 1), right)}
 
 
-def compose(bank: Bank, seed: int, fields: int, pages: int, classifier: Classifier) -> list[Studied]:
-    """Composed fields and pages -> their lines, studied."""
+def compose(bank: Bank, seed: int, fields: int, pages: int) -> list[Composed]:
+    """So many composed fields and pages."""
     rng = np.random.default_rng(seed)
-    lines = []
-    for number in range(fields + pages):
-        lines += study(compose_field(bank, rng) if number < fields else compose_page(bank, rng), classifier)
-    return lines
+    return [compose_field(bank, rng) for _ in range(fields)] + [compose_page(bank, rng) for _ in range(pages)]
+
+
+def studied(pictures: list[Composed], classifier: Classifier, model: LineModel | None) -> list[Studied]:
+    """Composed pictures -> their lines, studied."""
+    return [line for composed in pictures for line in study(composed, classifier, model)]
 
 
 def main() -> None:
     """Composes, fits, calibrates, writes, prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("pieces", "lines"))
     parser.add_argument("--data-dir", type=Path, default=None)
     parser.add_argument("--model", default="digits")
     parser.add_argument("--fields", type=int, default=1500)
     parser.add_argument("--pages", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seed", type=int, default=11)
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, default=READING)
     options = parser.parse_args()
     classifier = load(options.model)
     valid = split(load_data("mnist", data_dir=options.data_dir)).valid
     if valid.writers is None:
         raise SystemExit("tune_reading: writers are needed: put qmnist_writers.npz beside the MNIST files")
     halves = [Bank(valid.subset(np.flatnonzero(valid.writers % 2 == half))) for half in (0, 1)]
-    started = time.perf_counter()
-    fit = compose(halves[0], options.seed, options.fields, options.pages, classifier)
-    check = compose(halves[1], options.seed + 1, options.fields // 2, options.pages // 2, classifier)
-    print(f"composed {len(fit)} + {len(check)} lines in {time.perf_counter() - started:.0f} s")
-    write_whole(options.out, json.dumps(tuned(fit, check, options.rounds, options.seed), separators=(",", ":")) + "\n")
+    fit = compose(halves[0], options.seed, options.fields, options.pages)
+    check = compose(halves[1], options.seed + 1, options.fields // 2, options.pages // 2)
+    if options.what == "pieces":
+        known, held_out = (studied(part, classifier, None) for part in (fit, check))
+        document = tuned(known, held_out, options.rounds, options.seed)
+        write_whole(options.out / "weights.json", json.dumps(document, separators=(",", ":")) + "\n")
+    else:
+        file = options.out / "digits-lines.onnx"
+        model = LineModel(file.read_bytes())
+        metadata = {**model.metadata, "reading": tuned_lines(fit, check, classifier, model)}
+        write_whole(file, with_metadata(file.read_bytes(), metadata))
 
 
-def tuned(fit: list[Studied], check: list[Studied], rounds: int, seed: int) -> dict[str, object]:
+def tuned(fit: list[Studied], check: list[Studied], rounds: int, seed: int) -> dict[str, Any]:
     """Lines to fit on, lines to calibrate on -> the document of weights; prints what they read."""
     mean, scale, network = fit_network(fit, rounds, np.random.default_rng(seed))
     document = _document(mean, scale, network)
@@ -376,14 +391,27 @@ def tuned(fit: list[Studied], check: list[Studied], rounds: int, seed: int) -> d
     prices, share = choose_prices(fit, document)
     document["passed_over"] = list(prices)
     print(f"passing over costs {prices}: {share:.3f} of the lines fitted on read exactly")
-    document = calibrate(check, document)
-    report(check, from_json(document))
-    return document
+    fitted = from_json(document)
+    check = [reweighed(line, fitted) for line in check]
+    report(check)
+    return {**document, **calibrate(check)}
 
 
-def report(lines: list[Studied], fitted: Weights) -> None:
+def tuned_lines(fit: list[Composed], check: list[Composed], classifier: Classifier, model: LineModel) -> dict[str, Any]:
+    """Pictures to choose on, pictures to calibrate on -> the line model's `reading`; prints what it reads."""
+    shares = {}
+    for model.trust in TRUSTS:
+        shares[model.trust] = exact(studied(fit, classifier, model))
+        print(f"classifier trusted by {model.trust}: {shares[model.trust]:.4f} read exactly", flush=True)
+    model.trust = max(shares, key=lambda trust: shares[trust])
+    lines = studied(check, classifier, model)
+    report(lines)
+    return {**calibrate(lines), **LINES, "trust": model.trust}
+
+
+def report(lines: list[Studied]) -> None:
     """Prints the share of lines read exactly, over all and by condition."""
-    right = np.array([read_text(line, fitted)[0] == line.text for line in lines])
+    right = np.array([read_text(line)[0] == line.text for line in lines])
     groups: dict[str, list[bool]] = {"all lines": right.tolist()}
     for line, good in zip(lines, right, strict=True):
         for name, value in line.conditions.items():

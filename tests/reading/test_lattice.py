@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handwriting.reading.constraints import constraint, free, luhn_holds
-from handwriting.reading.lattice import Edge, best_ways, label_edges
+from handwriting.reading.lattice import Edge, best_ways
 
 _edge = st.tuples(
     st.integers(0, 4), st.integers(1, 2), st.sampled_from(["1", "7", None]), st.floats(-5, 5).map(lambda x: round(x, 2))
@@ -43,8 +43,11 @@ def test_the_best_way_is_the_best_of_all_ways(drawn: list[tuple[int, int, str | 
 def test_a_constraint_finds_the_best_text_that_keeps_it(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     logs = np.log(rng.dirichlet(np.ones(3), count))
-    spans = [(place, place + 1) for place in range(count)]
-    edges = label_edges(spans, np.zeros(count), logs, ("0", "5", "9"), frozenset("059"))
+    edges = [
+        Edge(place, place + 1, label, float(logs[place, column]), place)
+        for place in range(count)
+        for column, label in enumerate("059")
+    ]
     found = best_ways(count, edges, constraint(None, None, "luhn"))
     texts = ["".join(labels) for labels in itertools.product("059", repeat=count)]
     scores = {t: sum(logs[i, "059".index(c)] for i, c in enumerate(t)) for t in texts if luhn_holds(t)}

@@ -67,7 +67,7 @@ def write(material: Material, height: float, rng: Rng, first: int = 1, longest: 
     count = int(rng.integers(1, longest + 1))
     chosen = rng.integers(len(labels), size=count)
     strange = rng.random(count) < rng.choice((0.0, 0.2, 1.0), p=(0.84, 0.12, 0.04))
-    slant, aspect = rng.normal(0, 0.12), float(np.exp(rng.normal(0, 0.12)))
+    slant, aspect = rng.normal(0, 0.12), float(np.exp(rng.normal(0.04, 0.18)))
     thin, jitter = rng.uniform(-0.1, 0.2), rng.uniform(0, 0.08)
     strokes, marks = [], []
     for index, odd in zip(chosen, strange, strict=True):

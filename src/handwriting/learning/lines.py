@@ -102,12 +102,19 @@ class LinesEpoch:
 
 
 def train_lines(
-    lines: Callable[[int], Lines], *, epochs: int, generator: Generator, batch: int = 32
+    lines: Callable[[int], Lines],
+    *,
+    epochs: int,
+    generator: Generator,
+    batch: int = 32,
+    rate: float = RATE,
+    start: nn.Module | None = None,
 ) -> Iterator[LinesEpoch]:
     """``lines`` of each epoch, counted from 1 -> one LinesEpoch at a time, by AdamW, warmed up and cooled down.
 
     The loss is that of CTC (all alignments of the true text), and cross-entropy at each answer: the middle half of a
     mark is to answer its class, all else blank. The second makes learning quick and keeps answers in their places.
+    ``rate`` is the level learning rate. Training goes on from the weights of ``start``, which stays as it is.
 
     Raises:
         TrainingError: fewer lines than a batch, or a loss that is not finite.
@@ -116,12 +123,15 @@ def train_lines(
         raise TrainingError(f"epochs must be at least 1, not {epochs}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
-        network = LineNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = LineNetwork()
+        if start is not None:
+            network.load_state_dict(start.state_dict())
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = Average(network, AVERAGE)
         weights = [value for value in network.parameters() if value.ndim > 1]
         others = [value for value in network.parameters() if value.ndim <= 1]
         groups = [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, RATE, betas=(0.9, 0.99), fused=True)
+        optimizer = torch.optim.AdamW(groups, rate, betas=(0.9, 0.99), fused=True)
         step = 0
         for number in range(1, epochs + 1):
             material = lines(number)
@@ -133,7 +143,7 @@ def train_lines(
             for place, rows in enumerate(batches):
                 done = (number - 1 + place / len(batches)) / epochs
                 for group in optimizer.param_groups:
-                    group["lr"] = RATE * min(1.0, (done + 1e-3) / WARM_UP, (1 - done) / COOL_DOWN)
+                    group["lr"] = rate * min(1.0, (done + 1e-3) / WARM_UP, (1 - done) / COOL_DOWN)
                 loss = _loss(network, *_prepared(material, rows, generator))
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()

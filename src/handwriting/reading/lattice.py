@@ -14,6 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handwriting.reading.constraints import Constraint, State
+from handwriting.reading.lines import Strip
+from handwriting.reading.pieces import Candidate, Cuts
+
+Array = NDArray[np.float64]
 
 MOST_STATES = 300  # of the constraint kept at a node: more than any length or pattern of practical size has
 UNLIKELY = -9.0  # log-probability below which a label is not tried
@@ -43,6 +47,33 @@ class Way:
         return "".join(edge.label for edge in self.edges if edge.label is not None)
 
 
+@dataclass(frozen=True)
+class Lattice:
+    """A line's cuts and candidates, and what is known of them.
+
+    Attributes:
+        classes: names of the C classes.
+        labels: float64 (n, C): score of each candidate on a way, read as each class; -inf is out of the question.
+        whole: float64 (n,): score of being exactly one character, whichever.
+        stroke, sign: float64 (n,): score of being a sign that the classes lack, of one stroke (``/``), or small.
+        probabilities: float64 (n, C): of the classes, were it one of them.
+        character: float64 (n,) in 0..1: the classifier's own score of being one whole character.
+        passed: float64 (pieces,): score of passing over a piece, as of no character.
+    """
+
+    strip: Strip
+    cuts: Cuts
+    candidates: list[Candidate]
+    classes: tuple[str, ...]
+    labels: Array
+    whole: Array
+    stroke: Array
+    sign: Array
+    probabilities: Array
+    character: Array
+    passed: Array
+
+
 @dataclass
 class _Partial:
     score: float
@@ -51,32 +82,24 @@ class _Partial:
     before: _Partial | None
 
 
-def label_edges(
-    spans: Sequence[tuple[int, int]],
-    whole: NDArray[np.float64],
-    log_labels: NDArray[np.float64],
-    classes: Sequence[str],
-    allowed: frozenset[str],
-) -> list[Edge]:
-    """Candidates -> an edge for each label worth trying.
-
-    Args:
-        spans: first and last cut of each of n candidates.
-        whole: (n,) log-odds that it is exactly one character.
-        log_labels: (n, C) log-probability of each class, were it one.
-        classes: names of the classes.
-        allowed: those that may be read.
-    """
-    columns = [column for column, name in enumerate(classes) if name in allowed]
+def label_edges(lattice: Lattice, allowed: frozenset[str]) -> list[Edge]:
+    """Candidates -> an edge for each class that is allowed and worth trying."""
+    columns = [column for column, name in enumerate(lattice.classes) if name in allowed]
     edges: list[Edge] = []
-    for number, (start, end) in enumerate(spans):
-        row = log_labels[number]
+    for number, candidate in enumerate(lattice.candidates):
+        row = lattice.labels[number]
+        least = float(lattice.whole[number]) + UNLIKELY
         edges.extend(
-            Edge(start, end, classes[column], float(whole[number] + row[column]), number)
+            Edge(candidate.start, candidate.end, lattice.classes[column], float(row[column]), number)
             for column in columns
-            if row[column] > UNLIKELY
+            if row[column] > least
         )
     return edges
+
+
+def passing_edges(lattice: Lattice) -> list[Edge]:
+    """An edge for each piece that passes it over."""
+    return [Edge(piece, piece + 1, None, float(score), -1) for piece, score in enumerate(lattice.passed)]
 
 
 def best_ways(count: int, edges: Sequence[Edge], rule: Constraint, keep: int = 2) -> list[Way]:

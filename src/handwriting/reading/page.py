@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -11,19 +10,20 @@ import numpy as np
 
 from handwriting.classifier import Classifier, load
 from handwriting.imaging import PictureLike, open_picture
+from handwriting.reading.calibration import MOST_LEAD, Calibration
 from handwriting.reading.constraints import Constraint, alphabet_of, constraint
-from handwriting.reading.lattice import Edge, Way, best_ways, label_edges
-from handwriting.reading.lines import Strip, find_lines
-from handwriting.reading.pieces import Candidate, Cuts, candidates, find_cuts
-from handwriting.reading.scoring import Array, Weights, inputs, log_odds, weights
+from handwriting.reading.lattice import Edge, Lattice, Way, best_ways, label_edges, passing_edges
+from handwriting.reading.lines import find_lines
+from handwriting.reading.pieces import Candidate, candidates, find_cuts
+from handwriting.reading.scoring import weigh as weigh_pieces
+from handwriting.reading.scoring import weights
 from handwriting.reading.separators import separator_edges
+from handwriting.reading.sequence import LineModel, line_model, spell
+from handwriting.reading.sequence import weigh as weigh_line
 from handwriting.reading.sheet import Sheet, lay_out
 
 Box = tuple[int, int, int, int]
-SURE = 0.98  # probability of a label that leaves no doubt
-# The classifier's own score of being one character; on valid fields 0.3% of the digits read rightly lie below, digits
-# that do not touch. Composed fields hold nothing but digits, so what they fit cannot say how letters look.
-LEAST_LOOKS = 0.5
+SEPARATOR = 0.9  # probability of a sign that the pattern asks for where something of its shape stands
 LEAST_MARK = 0.35  # heights: ink that is passed over and smaller is not reported as a rejected character
 
 
@@ -154,125 +154,106 @@ def read(
 
 def _read_page(picture: PictureLike, classifier: Classifier, rule: Constraint, allowed: frozenset[str]) -> Page:
     sheet = lay_out(open_picture(picture))
+    model = line_model(classifier)
+    calibration = model.calibration if model else weights().calibration
+    lattices = lattices_of(sheet, classifier, model)
+    lines = [read_line(sheet, lattice, rule, allowed, calibration) for lattice in lattices]
+    return Page(tuple(line for line in lines if line is not None))
+
+
+def lattices_of(sheet: Sheet, classifier: Classifier, model: LineModel | None) -> list[Lattice]:
+    """A sheet -> the lattice of each line of it, from top to bottom; with a line model, it spells the lines."""
     strips = find_lines(sheet)
     cuts = [find_cuts(strip) for strip in strips]
-    found = [candidates(strip, own) for strip, own in zip(strips, cuts, strict=True)]
-    images = [candidate.image for own in found for candidate in own]
+    found = [
+        (strip, own, pieces) for strip, own in zip(strips, cuts, strict=True) if (pieces := candidates(strip, own))
+    ]
+    spelled = [spell(sheet, strip, own, pieces, model) if model else None for strip, own, pieces in found]
+    asked = [
+        np.arange(len(pieces)) if said is None else said.worth
+        for (_, _, pieces), said in zip(found, spelled, strict=True)
+    ]
+    images = [pieces[number].image() for (_, _, pieces), own in zip(found, asked, strict=True) for number in own]
     if not images:
-        return Page(())
+        return []
     scores = classifier.scores(np.stack(images))
     probabilities, character = scores.probabilities.astype(np.float64), scores.character.astype(np.float64)
-    lines, start = [], 0
-    for strip, own_cuts, own in zip(strips, cuts, found, strict=True):
-        part = slice(start, start + len(own))
-        start += len(own)
-        if own:
-            lattice = Lattice(own_cuts, own, probabilities[part], character[part], classifier.classes, strip)
-            line = read_line(sheet, lattice, rule, allowed, weights())
-            if line is not None:
-                lines.append(line)
-    return Page(tuple(lines))
+    ends = np.cumsum([len(own) for own in asked])[:-1]
+    lattices = []
+    for (strip, own, pieces), said, which, looks in zip(
+        found, spelled, np.split(probabilities, ends), np.split(character, ends), strict=True
+    ):
+        if said is None or model is None:
+            lattices.append(weigh_pieces(strip, own, pieces, which, looks, classifier.classes, weights()))
+        else:
+            lattices.append(weigh_line(strip, own, pieces, said, which, looks, classifier.classes, model.trust))
+    return lattices
 
 
-@dataclass(frozen=True)
-class Lattice:
-    """A line's cuts and candidates, and what the classifier says of them: probabilities (n, C), character (n,)."""
-
-    cuts: Cuts
-    candidates: list[Candidate]
-    probabilities: Array
-    character: Array
-    classes: tuple[str, ...]
-    strip: Strip
-
-    def whole(self, fitted: Weights) -> Array:
-        """Log-odds (n,) that each candidate is exactly one character."""
-        geometry = np.stack([candidate.features for candidate in self.candidates])
-        return log_odds(inputs(geometry, self.probabilities, self.character, self.classes), fitted)
-
-
-def ways(
-    lattice: Lattice, whole: Array, rule: Constraint, allowed: frozenset[str], fitted: Weights
-) -> tuple[list[Way], list[Edge]]:
-    """A line's lattice -> its best readings under the constraint, at most two, and the edges passed over."""
-    spans = [(candidate.start, candidate.end) for candidate in lattice.candidates]
-    edges = label_edges(spans, whole, np.log(np.maximum(lattice.probabilities, 1e-9)), lattice.classes, allowed)
-    edges += separator_edges(lattice.candidates, whole, rule.literals - frozenset(lattice.classes))
-    skips = skip_edges(lattice, fitted)
-    return best_ways(len(lattice.cuts.paths) - 1, edges + skips, rule), skips
-
-
-def skip_edges(lattice: Lattice, fitted: Weights) -> list[Edge]:
-    """An edge for each piece that passes it over: dearer the more ink it has, free where there is none."""
-    skips = []
-    paths, mask = lattice.cuts.paths, lattice.strip.mask
-    sums = np.concatenate([np.zeros((len(mask), 1), np.int64), np.cumsum(mask, axis=1, dtype=np.int64)], axis=1)
-    rows = np.arange(len(mask))
-    before = np.array([int(sums[rows, path].sum()) for path in paths])
-    for piece, pixels in enumerate(np.diff(before)):
-        ink = max(float(pixels), 0.0) / lattice.strip.height**2
-        price = fitted.passed_over[0] * min(1.0, ink / 0.02) + fitted.passed_over[1] * ink
-        skips.append(Edge(piece, piece + 1, None, -price, -1))
-    return skips
+def ways(lattice: Lattice, rule: Constraint, allowed: frozenset[str]) -> list[Way]:
+    """A line's lattice -> its best readings under the constraint, at most two."""
+    edges = label_edges(lattice, allowed) + passing_edges(lattice)
+    edges += separator_edges(lattice, rule.literals - frozenset(lattice.classes))
+    return best_ways(len(lattice.passed), edges, rule)
 
 
 def read_line(
-    sheet: Sheet, lattice: Lattice, rule: Constraint, allowed: frozenset[str], fitted: Weights
+    sheet: Sheet, lattice: Lattice, rule: Constraint, allowed: frozenset[str], calibration: Calibration
 ) -> Line | None:
     """A line's lattice -> the Line, or None when it holds nothing of a character's size."""
-    whole = lattice.whole(fitted)
-    best, skips = ways(lattice, whole, rule, allowed, fitted)
-    edges = best[0].edges if best else tuple(skips)
+    best = ways(lattice, rule, allowed)
+    edges = best[0].edges if best else tuple(passing_edges(lattice))
+    rejected = _rejected(lattice, edges, calibration)
     characters: list[Character] = []
     passed: list[Edge] = []
     for edge in (*edges, None):
         if edge is not None and edge.label is None:
             passed.append(edge)
             continue
-        mark = _mark(sheet, lattice, whole, passed) if passed else None
+        mark = _mark(sheet, lattice, passed, calibration) if passed else None
         passed = []
         characters += [mark] if mark is not None else []
         if edge is not None and edge.label is not None:
-            characters.append(_character(sheet, lattice, whole, edge, fitted))
+            characters.append(_character(sheet, lattice, edge, calibration, edge.candidate in rejected))
     if not characters:
         return None
     kept = [character for character in characters if not character.rejected]
     text = "".join(character.label for character in kept)
-    lead = best[0].score - best[1].score if len(best) > 1 else 10.0
-    sure = line_probability([character.probability for character in kept], lead, fitted) if kept else 0.0
+    lead = best[0].score - best[1].score if len(best) > 1 else MOST_LEAD
+    sure = calibration.of_line([character.probability for character in kept], lead) if kept else 0.0
     if best and not rule.allows(text):  # a character that the constraint needs was rejected
         text, sure = "", 0.0
     return Line(text, sure, _around([character.box for character in kept or characters]), tuple(characters))
 
 
-def character_probability(whole: float, label: float, fitted: Weights) -> float:
-    """Log-odds of a whole character, probability of its label -> calibrated probability that it is read right."""
-    a, b, c = fitted.character
-    doubt = math.log(max(label, 1e-6)) - math.log(max(1 - label, 1e-6))
-    return _sigmoid(a + b * whole + c * doubt)
+def _rejected(lattice: Lattice, edges: Sequence[Edge], calibration: Calibration) -> set[int]:
+    """The best way's edges -> the candidates that are no characters: judged together where they hang together."""
+    runs: list[list[int]] = []
+    end = -1
+    for edge in edges:
+        if edge.label in lattice.classes:
+            if edge.start != end or lattice.cuts.ink[edge.start] == 0:
+                runs.append([])
+            runs[-1].append(edge.candidate)
+            end = edge.end
+    return {
+        number
+        for run in runs
+        if calibration.rejects(lattice.whole[run].tolist(), lattice.character[run].tolist())
+        for number in run
+    }
 
 
-def line_probability(characters: Sequence[float], lead: float, fitted: Weights) -> float:
-    """Characters' probabilities, lead of the best text over the next -> probability that the text is right."""
-    a, b, c = fitted.line
-    return _sigmoid(a + b * sum(math.log(max(p, 1e-6)) for p in characters) + c * min(lead, 10.0))
-
-
-def _character(sheet: Sheet, lattice: Lattice, whole: Array, edge: Edge, fitted: Weights) -> Character:
+def _character(sheet: Sheet, lattice: Lattice, edge: Edge, calibration: Calibration, rejected: bool) -> Character:
     assert edge.label is not None  # noqa: S101 (the caller passes characters only)
-    candidate = lattice.candidates[edge.candidate]
-    box = _box(sheet, lattice, candidate)
+    box = _box(sheet, lattice, lattice.candidates[edge.candidate])
     if edge.label not in lattice.classes:  # a separator that the pattern asks for, found by its shape
-        return Character(edge.label, _sigmoid(edge.score), box)
+        return Character(edge.label, SEPARATOR, box)
     label = float(lattice.probabilities[edge.candidate, lattice.classes.index(edge.label)])
-    probability = character_probability(float(whole[edge.candidate]), label, fitted)
-    # Rejected is what is no character; which one it is may be in doubt, and a constraint may have decided that.
-    known = character_probability(float(whole[edge.candidate]), SURE, fitted)
-    looks = float(lattice.character[edge.candidate])
-    return Character(edge.label, probability, box, known < fitted.reject_below or looks < LEAST_LOOKS)
+    return Character(edge.label, calibration.of_character(float(lattice.whole[edge.candidate]), label), box, rejected)
 
 
-def _mark(sheet: Sheet, lattice: Lattice, whole: Array, passed: Sequence[Edge]) -> Character | None:
+def _mark(sheet: Sheet, lattice: Lattice, passed: Sequence[Edge], calibration: Calibration) -> Character | None:
     """Pieces passed over in a row -> the likeliest character in them, rejected; None when they are but specks."""
     start, end = passed[0].start, passed[-1].end
     inside = [
@@ -285,9 +266,8 @@ def _mark(sheet: Sheet, lattice: Lattice, whole: Array, passed: Sequence[Edge]) 
     if not inside:
         return None
     widest = max(inside, key=lambda number: lattice.candidates[number].end - lattice.candidates[number].start)
-    row = lattice.probabilities[widest]
-    column = int(row.argmax())
-    probability = float(row[column]) * _sigmoid(float(whole[widest]))
+    column = int(lattice.probabilities[widest].argmax())
+    probability = calibration.of_character(float(lattice.whole[widest]), float(lattice.probabilities[widest, column]))
     box = _box(sheet, lattice, lattice.candidates[widest])
     return Character(lattice.classes[column], probability, box, rejected=True)
 
@@ -308,7 +288,3 @@ def _around(boxes: Sequence[Box]) -> Box:
     left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
     right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
     return left, top, right - left, bottom - top
-
-
-def _sigmoid(value: float) -> float:
-    return 1 / (1 + math.exp(-max(min(value, 40.0), -40.0)))

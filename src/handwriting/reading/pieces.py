@@ -44,15 +44,17 @@ class Candidate:
 
     Attributes:
         box: (x, y, w, h) in the strip.
-        features: float64 (n,), what ``FEATURES`` names: its geometry, in heights of the line.
-        image: uint8 (28, 28), as the model sees it.
+        ink: float32 (h, w) in 0..1, its own strokes, with a pixel around them where the strip has one.
     """
 
     start: int
     end: int
     box: tuple[int, int, int, int]
-    features: NDArray[np.float64]
-    image: NDArray[np.uint8]
+    ink: Float
+
+    def image(self) -> NDArray[np.uint8]:
+        """The candidate as the model sees it, uint8 (28, 28)."""
+        return fit_ink(self.ink)
 
 
 FEATURES = (
@@ -240,41 +242,48 @@ def candidates(strip: Strip, cuts: Cuts) -> list[Candidate]:
                 continue  # only an empty piece was added
             if max(box[2], box[3]) < 0.2 * strip.height:
                 continue
-            found.append(_candidate(strip, cuts, (start, end), box, inside, left))
+            found.append(Candidate(start, end, box, _ink(strip, box, inside, left)))
     return found
 
 
-def _candidate(
-    strip: Strip,
-    cuts: Cuts,
-    span: tuple[int, int],
-    box: tuple[int, int, int, int],
-    inside: NDArray[np.bool_],
-    left: int,
-) -> Candidate:
-    start, end = span
+def _ink(strip: Strip, box: tuple[int, int, int, int], inside: NDArray[np.bool_], left: int) -> Float:
     x, y, w, h = box
     high, wide = strip.mask.shape
     x0, x1 = max(x - 1, left, 0), min(x + w + 1, left + inside.shape[1], wide)
-    rim = (slice(max(y - 1, 0), min(y + h + 1, high)), slice(x0, x1))
-    ink = np.where(inside[rim[0], x0 - left : x1 - left], strip.strength[rim], 0).astype(np.float32)
-    height = strip.height
-    holes = np.flatnonzero((ink > 0.3).any(0))
-    inner = cuts.ink[start + 1 : end]
-    total = float(ink.sum())
-    features = np.array(
+    rows = slice(max(y - 1, 0), min(y + h + 1, high))
+    return np.where(inside[rows, x0 - left : x1 - left], strip.strength[rows, x0:x1], 0).astype(np.float32)
+
+
+def inks(strip: Strip, cuts: Cuts) -> NDArray[np.float64]:
+    """A line and its cuts -> the ink of each piece, in square heights of the line."""
+    mask, rows = strip.mask, np.arange(len(strip.mask))
+    sums = np.concatenate([np.zeros((len(mask), 1), np.int64), np.cumsum(mask, axis=1, dtype=np.int64)], axis=1)
+    before = np.array([int(sums[rows, path].sum()) for path in cuts.paths])
+    return np.asarray(np.maximum(np.diff(before), 0) / strip.height**2, np.float64)
+
+
+def shape(strip: Strip, candidate: Candidate) -> tuple[float, float, float]:
+    """Width and height of a candidate, and how far its middle lies below the line's, in heights of the line."""
+    x, y, w, h = candidate.box
+    below = y + h / 2 - strip.middle - strip.slope * (x + w / 2)
+    return w / strip.height, h / strip.height, below / strip.height
+
+
+def features(strip: Strip, cuts: Cuts, candidate: Candidate) -> NDArray[np.float64]:
+    """A candidate's geometry, in heights of the line -> float64 (n,), what ``FEATURES`` names."""
+    height, total = strip.height, float(candidate.ink.sum())
+    holes = np.flatnonzero((candidate.ink > 0.3).any(0))
+    inner = cuts.ink[candidate.start + 1 : candidate.end]
+    return np.array(
         [
-            w / height,
-            h / height,
-            ((y + h / 2) - strip.middle - strip.slope * (x + w / 2)) / height,
+            *shape(strip, candidate),
             total / height**2,
-            cuts.ink[start] / height,
-            cuts.ink[end] / height,
+            cuts.ink[candidate.start] / height,
+            cuts.ink[candidate.end] / height,
             float(np.diff(holes).max(initial=1) - 1) / height,
             float(np.count_nonzero(inner == 0)),
             float(inner[inner > 0].min()) / height if (inner > 0).any() else 0.3,
-            total / (w * h),
-            float(end - start),
+            total / (candidate.box[2] * candidate.box[3]),
+            float(candidate.end - candidate.start),
         ]
     )
-    return Candidate(start, end, box, features, fit_ink(ink))

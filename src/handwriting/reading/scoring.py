@@ -1,7 +1,8 @@
-"""Candidates and what the classifier says of them -> log-odds of each being exactly one character.
+"""Candidates and what the classifier says of each -> a lattice, scored by log-odds of being exactly one character.
 
-A small network (one hidden layer) over geometry and the classifier's outputs, fitted on fields composed from MNIST
+A small network (two hidden layers) over geometry and the classifier's outputs, fitted on fields composed from MNIST
 valid digits by ``benchmarks/tune_reading.py``, which writes ``weights.json``. It knows, for one, how wide a 1 is.
+Lines of digits are read by `handwriting.reading.sequence`, which sees them uncut; this is for all other classes.
 """
 
 from __future__ import annotations
@@ -13,12 +14,17 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from handwriting.reading.calibration import Calibration, calibration_from
+from handwriting.reading.lattice import Array, Lattice
+from handwriting.reading.lines import Strip
+from handwriting.reading.pieces import Candidate, Cuts, features, inks
 
 # What the classes mean to the network: only digits have a usual shape; a model of other classes leaves these at 0.
 SHAPES = "0123456789"
+
+
+SIGN = 3.0  # score of a candidate that is shaped like a sign asked for, in log-odds
 
 
 @dataclass(frozen=True)
@@ -28,18 +34,14 @@ class Weights:
     Attributes:
         layers: (matrix, bias) of each layer; inputs are standardised by ``mean`` and ``scale`` first.
         passed_over: log-odds lost for a piece of ink that belongs to no character, and per square height of its ink.
-        character: a, b of sigmoid(a + b * log-odds): how often a character on the best way is right.
-        line: a, b, c of sigmoid(a + b * sum of log character probabilities + c * lead over the next best text).
-        reject_below: calibrated probability below which a character is rejected.
+        calibration: of the readings.
     """
 
     mean: Array
     scale: Array
     layers: tuple[tuple[Array, Array], ...]
     passed_over: tuple[float, float]
-    character: tuple[float, ...]
-    line: tuple[float, ...]
-    reject_below: float
+    calibration: Calibration
 
 
 @cache
@@ -56,10 +58,41 @@ def from_json(document: dict[str, Any]) -> Weights:
         np.array(document["scale"]),
         tuple((np.array(layer["matrix"]), np.array(layer["bias"])) for layer in document["layers"]),
         (document["passed_over"][0], document["passed_over"][1]),
-        tuple(document["character"]),
-        tuple(document["line"]),
-        float(document["reject_below"]),
+        calibration_from(document),
     )
+
+
+def weigh(
+    strip: Strip,
+    cuts: Cuts,
+    candidates: list[Candidate],
+    probabilities: Array,
+    character: Array,
+    classes: tuple[str, ...],
+    fitted: Weights,
+) -> Lattice:
+    """Candidates (n) with class probabilities (n, C) and the score of being a character (n,) -> Lattice."""
+    geometry = np.stack([features(strip, cuts, candidate) for candidate in candidates])
+    whole = log_odds(inputs(geometry, probabilities, character, classes), fitted)
+    return Lattice(
+        strip,
+        cuts,
+        candidates,
+        classes,
+        labels=whole[:, None] + np.log(np.maximum(probabilities, 1e-9)),
+        whole=whole,
+        stroke=np.maximum(whole, 0.0),
+        sign=np.full(len(candidates), SIGN),
+        probabilities=probabilities,
+        character=character,
+        passed=passing(strip, cuts, fitted.passed_over),
+    )
+
+
+def passing(strip: Strip, cuts: Cuts, prices: tuple[float, float]) -> Array:
+    """A score for each piece passed over: dearer the more ink it has, free where there is none."""
+    ink = inks(strip, cuts)
+    return -(prices[0] * np.minimum(1.0, ink / 0.02) + prices[1] * ink)
 
 
 def inputs(geometry: Array, probabilities: Array, character: Array, classes: tuple[str, ...]) -> Array:

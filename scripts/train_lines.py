@@ -1,0 +1,235 @@
+"""Train and package the line network: MNIST's train part in, reading/digits-lines.onnx out.
+
+    python scripts/train_lines.py --out runs/lines                # as often as wanted
+    python scripts/train_lines.py --out runs/lines --package      # into the package
+
+It learns from numbers that `learning.composing` writes with the digits of the train part (48,000 images of the split
+with seed 11, by writer) and with drawn ones: photographed and found again by `reading`, and written straight into
+ribbons, new ones each epoch. Afterwards `python benchmarks/tune_reading.py lines` chooses on valid writers how far the
+classifier is trusted beside it, and calibrates. MNIST test is not opened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from handwriting import __version__
+from handwriting.classifier import with_metadata
+from handwriting.data import Dataset, load, split
+from handwriting.files import write_whole
+from handwriting.learning.composing import Material, Scene, compose, write
+from handwriting.learning.export import lines_to_onnx
+from handwriting.learning.lines import RATE, ROWS, Lines, LinesEpoch, train_lines
+from handwriting.learning.synthesis import drawn_digits, letters, scribbles
+from handwriting.reading.lines import find_lines
+from handwriting.reading.ribbon import HEIGHT, RIM, ribbon
+from handwriting.reading.sheet import lay_out
+
+PACKAGE = Path(__file__).parents[1] / "src/handwriting/reading"
+BESIDE = ("mnist", "mnist-sample", "qmnist", "emnist-digits", "emnist-mnist")  # its digits are those of models on these
+LETTERS, SCRIBBLES, DRAWN, A_HAND = 4000, 500, 6000, 60
+# Until `benchmarks/tune_reading.py lines` has fitted it.
+UNCALIBRATED = {
+    "trust": 0.3,
+    "character": [0.0, 1.0, 0.5],
+    "line": [0.0, 1.0, 0.0],
+    "reject_below": 0.4,
+    "least_looks": 0.3,
+    "run": [0.5, 0.1],
+}
+LATE_RATE = 0.001
+WIDEST = 520  # columns: wider ribbons are left out of training, for memory
+Marks = list[tuple[int, float, float, float]]  # label, middle, left and right of each mark of a ribbon
+
+
+def gather(train: Dataset, seed: int) -> Material:
+    """Dataset with writers -> its hands, with one drawn hand to eight real ones, and marks that are no digits."""
+    if train.writers is None:
+        raise SystemExit("train_lines: writers are needed: put qmnist_writers.npz beside the MNIST files")
+    generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    none = torch.zeros(0, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
+    marks = torch.cat([letters(LETTERS, none, generator), scribbles(SCRIBBLES, none, generator)]).numpy()
+    drawn, labels = (part.numpy() for part in drawn_digits(DRAWN, generator))
+    order = np.argsort(train.writers, kind="stable")
+    _, starts = np.unique(train.writers[order], return_index=True)
+    hands = [(train.images[own], train.labels[own]) for own in np.split(order, starts[1:]) if len(own) >= 10]
+    for _ in range(len(hands) // 8):
+        own = rng.integers(len(labels), size=A_HAND)
+        hands.append((drawn[own], labels[own]))
+    return Material(tuple(hands), marks)
+
+
+def photographed(material: Material, scenes: int, seed: int) -> Lines:
+    """So many composed pictures -> the lines that `reading` finds in them."""
+    rng = np.random.default_rng(seed)
+    found = [line for _ in range(scenes) for line in found_lines(compose(material, rng))]
+    return as_lines([line for line in found if line[0].shape[2] <= WIDEST])
+
+
+def found_lines(scene: Scene) -> list[tuple[NDArray[np.uint8], Marks]]:
+    """A picture with its truth -> ribbons of the lines found in it, with their marks from left to right.
+
+    A mark belongs to a line that kept 40% of its ink, or shows nearly all of it about the middle, rules included.
+    """
+    sheet = lay_out(scene.picture)
+    total = np.maximum(np.bincount(scene.owners.ravel(), minlength=len(scene.labels) + 1), 1)
+    lines = []
+    for strip in find_lines(sheet):
+        band = ribbon(sheet, strip)
+        to_strip = np.array([(1.0, 0, strip.corner[0]), (0, 1.0, strip.corner[1])])
+        own = _seen(scene.owners, sheet.way_back, to_strip, (strip.mask.shape[1], strip.mask.shape[0]))
+        area = abs(float(np.linalg.det(sheet.way_back[:, :2])))
+        kept = np.bincount(own[strip.mask > 0], minlength=len(total)) * area / total
+        own = _seen(scene.owners, sheet.way_back, band.to_sheet, (band.image.shape[2], ROWS))
+        area *= abs(float(np.linalg.det(band.to_sheet[:, :2])))
+        marks = [
+            place
+            for owner, label in enumerate(scene.labels, 1)
+            if (place := _place(own == owner, label)) is not None
+            and (kept[owner] >= 0.4 or _in_the_middle(own == owner, area / total[owner]))
+        ]
+        lines.append((band.image, sorted(marks, key=lambda mark: mark[1])))
+    return lines
+
+
+def _seen(owners: NDArray[np.uint8], way_back: Any, matrix: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    whole = way_back @ np.vstack([matrix, (0, 0, 1)])
+    return np.asarray(cv2.warpAffine(owners, whole, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP), np.uint8)
+
+
+def _place(own: NDArray[np.bool_], label: int) -> tuple[int, float, float, float] | None:
+    columns = np.nonzero(own)[1]
+    if len(columns) < 3:
+        return None
+    left, right = np.percentile(columns, (3, 97))
+    return label, float(columns.mean()), float(left), float(right) + 1
+
+
+def _in_the_middle(own: NDArray[np.bool_], share: float) -> bool:
+    rows = np.nonzero(own)[0]
+    return len(rows) * share > 0.8 and abs(float(rows.mean()) - ROWS / 2) < 0.3 * HEIGHT
+
+
+def written(material: Material, count: int, seed: int) -> Lines:
+    """So many numbers written straight into ribbons, without paper or camera."""
+    rng = np.random.default_rng(seed)
+    lines = []
+    for _ in range(count):
+        line = write(material, HEIGHT * float(np.exp(rng.normal(0, 0.1))), rng)
+        ink = line.ink * np.float32(rng.uniform(0.7, 1))
+        if rng.random() < 0.5:
+            ink = np.asarray(cv2.GaussianBlur(ink, (0, 0), float(rng.uniform(0.3, 1.2))), np.float32)
+        high, wide = ink.shape
+        if wide + 2 * RIM > WIDEST:
+            continue
+        top = round(ROWS / 2 - high / 2 + float(rng.normal(0, 1.5)))
+        seen, kept = slice(max(top, 0), min(top + high, ROWS)), slice(max(-top, 0), min(ROWS - top, high))
+        image, owners = np.zeros((2, ROWS, wide + 2 * RIM), np.uint8), np.zeros((ROWS, wide + 2 * RIM), np.uint8)
+        image[:, seen, RIM : RIM + wide] = np.rint(ink[kept] * 255)
+        owners[seen, RIM : RIM + wide] = line.owners[kept]
+        marks = [place for k, label in enumerate(line.labels, 1) if (place := _place(owners == k, label)) is not None]
+        lines.append((image, sorted(marks, key=lambda mark: mark[1])))
+    return as_lines(lines)
+
+
+def as_lines(lines: list[tuple[NDArray[np.uint8], Marks]]) -> Lines:
+    """Ribbons with their marks -> Lines."""
+    tables = [np.array(marks, np.float32).reshape(-1, 4) for _, marks in lines]
+    return Lines(
+        [image for image, _ in lines], [table[:, 0].astype(np.int64) for table in tables], [t[:, 1:] for t in tables]
+    )
+
+
+def kept(path: Path, made: Any) -> Lines:
+    """Lines that lie in a file, or are ``made`` now and put there: photographing takes minutes."""
+    if not path.exists():
+        lines = made()
+        widths, counts = [image.shape[2] for image in lines.images], [len(own) for own in lines.labels]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(
+            path,
+            widths=widths,
+            counts=counts,
+            images=np.concatenate(lines.images, 2),
+            labels=np.concatenate(lines.labels),
+            places=np.concatenate(lines.places),
+        )
+    with np.load(path) as file:
+        columns, marks = np.cumsum(file["widths"])[:-1], np.cumsum(file["counts"])[:-1]
+        return Lines(
+            [np.ascontiguousarray(image) for image in np.split(file["images"], columns, axis=2)],
+            np.split(file["labels"], marks),
+            np.split(file["places"], marks),
+        )
+
+
+def main() -> None:
+    """Compose, train, export."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/lines"))
+    parser.add_argument("--data-dir", help="where the MNIST files are (default: HANDWRITING_DATA, or downloaded)")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--late", type=int, default=2, help="epochs of the last stage, at a lower rate")
+    parser.add_argument("--scenes", type=int, default=6500, help="composed pictures, photographed")
+    parser.add_argument("--written", type=int, default=14_000, help="numbers written straight into ribbons, an epoch")
+    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--package", action="store_true", help="write the model into the package too")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    splits = split(load("mnist", data_dir=options.data_dir))
+    started = time.perf_counter()
+    material = gather(splits.train, options.seed)
+    photos = kept(
+        options.out / f"photographed-{options.seed}-{options.scenes}.npz",
+        lambda: photographed(material, options.scenes, options.seed),
+    )
+    print(f"{len(photos.images)} photographed lines, {time.perf_counter() - started:.0f} s", flush=True)
+
+    def early(epoch: int) -> Lines:
+        return photos + photos + written(material, options.written, options.seed * 1000 + epoch)
+
+    def late(epoch: int) -> Lines:
+        return photos + written(material, options.written + 5000, options.seed * 1000 + 500 + epoch)
+
+    history: list[LinesEpoch] = []
+    for lines, epochs, rate in ((early, options.epochs, RATE), (late, options.late, LATE_RATE)):
+        generator = torch.Generator().manual_seed(options.seed + len(history))
+        start = history[-1].network if history else None
+        for epoch in train_lines(lines, epochs=epochs, generator=generator, rate=rate, start=start):
+            history.append(epoch)
+            print(f"epoch {len(history)}: loss {epoch.loss:.4f}, {epoch.seconds:.0f} s", flush=True)
+    network = history[-1].network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    metadata = {
+        "classes": list(splits.train.classes),
+        "beside": BESIDE,
+        "data": {"name": "mnist", "fingerprint": splits.train.fingerprint()},
+        "recipe": {
+            "epochs": options.epochs,
+            "scenes": options.scenes,
+            "written": options.written,
+            "seed": options.seed,
+        },
+        "parameters": sum(value.numel() for value in network.parameters()),
+        "loss": [round(epoch.loss, 4) for epoch in history],
+        "hardware": f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}",
+        "version": __version__,
+        "reading": UNCALIBRATED,
+    }
+    model = with_metadata(lines_to_onnx(network), metadata)
+    write_whole(options.out / "digits-lines.onnx", model)
+    if options.package:
+        write_whole(PACKAGE / "digits-lines.onnx", model)
+
+
+if __name__ == "__main__":
+    main()

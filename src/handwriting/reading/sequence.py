@@ -1,0 +1,221 @@
+"""What the line network says of a line: which digit stands at every second column of its ribbon, or none.
+
+Answers are combined with cuts: the probability that the columns between two cuts spell exactly one given digit is a
+sum over all alignments (Graves et al. 2006, "Connectionist temporal classification", section 4.1), here between two
+cuts instead of over the whole line.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handwriting.classifier import Classifier
+from handwriting.reading.calibration import Calibration, calibration_from
+from handwriting.reading.lattice import Array, Lattice
+from handwriting.reading.lines import Strip
+from handwriting.reading.pieces import Candidate, Cuts, inks
+from handwriting.reading.ribbon import HEIGHT, RIM, ROWS, Ribbon, ribbon
+from handwriting.reading.sheet import Sheet
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+NEVER = -1e3  # a log-probability
+VIEWS = ((0.93, 0.12), (1.07, -0.12))  # zoom and slant; on 353 composed valid lines they read 1.1% more exactly
+ASIDE = 2  # answers by which a cut may be off
+STRIDE = 2  # columns of a ribbon an answer
+PASSED_INK = 6.0  # nats for a square height of ink that belongs to no digit; a digit has about a fifth of one
+WORTH_A_LOOK = 12.0  # nats below the best way: candidates on no better one are not shown to the classifier
+
+
+class LineModel:
+    """The line network's file, ready to answer. Safe to use from several threads.
+
+    Attributes:
+        metadata: its JSON document.
+        calibration: of readings with it.
+        trust: weight of the classifier's log-probabilities beside the network's; both chosen on composed valid lines.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 1  # a line is too little work to share
+        self._session: onnxruntime.InferenceSession = onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"]
+        )
+        self.metadata: dict[str, Any] = json.loads(self._session.get_modelmeta().custom_metadata_map["handwriting"])
+        self.calibration: Calibration = calibration_from(self.metadata["reading"])
+        self.trust = float(self.metadata["reading"]["trust"])
+
+    def answers(self, ribbon: Ribbon) -> Array:
+        """A ribbon -> log-probabilities float64 (T, 2 + C): of no mark, of each class, of a mark that is none.
+
+        The mean over the ribbon as it is and its `VIEWS`: steadier than one look.
+        """
+        views = np.stack([ribbon.image, *(_view(ribbon.image, zoom, slant) for zoom, slant in VIEWS)])
+        inputs = views.astype(np.float32) / np.float32(255)
+        found = [self._session.run(["answers"], {"ribbons": view[None]})[0][0] for view in inputs]
+        return np.asarray(np.log(np.mean(np.exp(np.stack(found).astype(np.float64)), axis=0)))
+
+
+def _view(image: NDArray[np.uint8], zoom: float, slant: float) -> NDArray[np.uint8]:
+    """A ribbon's image made taller by ``zoom`` and slanted by ``slant`` columns a row, its middle kept in place."""
+    half = ROWS / 2 - 0.5
+    back = np.array([(1.0, slant, -slant * half), (0.0, 1 / zoom, half - half / zoom)])
+    size = (image.shape[2], ROWS)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.stack([np.asarray(cv2.warpAffine(layer, back, size, flags=flags), np.uint8) for layer in image])
+
+
+@cache
+def _shipped() -> LineModel:
+    return LineModel(resources.files("handwriting.reading").joinpath("digits-lines.onnx").read_bytes())
+
+
+def line_model(classifier: Classifier) -> LineModel | None:
+    """The line network that reads what a classifier reads; None when there is none for its characters.
+
+    It knows MNIST's digits, so it answers beside models trained on them; classes called 0 to 9 that were trained on a
+    user's own folder may be anything.
+    """
+    data = classifier.metadata.get("data", {})
+    if classifier.classes != tuple("0123456789") or not isinstance(data, dict):
+        return None
+    model = _shipped()
+    return model if data.get("name") in model.metadata["beside"] else None
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """What the line network says of a line's n candidates for each of C digits.
+
+    Attributes:
+        labels: float64 (n, C): log-probability that its part of the line spells just this digit.
+        over: float64 (n,): log-probability that its part of the line holds no digit.
+        passed: float64 (pieces,): the same of each piece, less a price for its ink: all of a digit is to be in its box.
+        worth: the candidates that lie on a good way, and that the classifier is to be asked about.
+    """
+
+    labels: Array
+    over: Array
+    passed: Array
+    worth: NDArray[np.int64]
+
+
+def spell(sheet: Sheet, strip: Strip, cuts: Cuts, candidates: list[Candidate], model: LineModel) -> Spelled:
+    """A line with its cuts and candidates -> Spelled."""
+    answers = model.answers(ribbon(sheet, strip))
+    at = bounds(cuts, strip, answers)
+    start, end = (np.array([getattr(candidate, side) for candidate in candidates]) for side in ("start", "end"))
+    spelled = one_digit(answers, at, int((at[end] - at[start]).max()))
+    # A digit's run of equal answers is one digit: a cut through it must not make two.
+    unbroken = np.log(np.maximum(1 - crossing(answers)[at], 1e-9))
+    labels = spelled[start, at[end] - at[start]] + unbroken[start]
+    passed = no_digit(answers, at)
+    until = np.concatenate([[0.0], np.cumsum(passed)])
+    passed = passed - PASSED_INK * inks(strip, cuts)
+    worth = np.flatnonzero(on_ways(start, end, labels.max(1), passed) > -WORTH_A_LOOK)
+    return Spelled(labels, until[end] - until[start], passed, worth)
+
+
+def on_ways(start: NDArray[np.int64], end: NDArray[np.int64], scores: Array, passed: Array) -> Array:
+    """Candidates (n,) from cut to cut with scores, scores of pieces passed over -> how far (n,), at most 0, the best
+    way through each candidate lies below the best of all."""
+    count = len(passed)
+    ahead, behind = np.full(count + 1, -np.inf), np.full(count + 1, -np.inf)
+    ahead[0] = behind[count] = 0.0
+    for at in range(1, count + 1):
+        own = end == at
+        ahead[at] = max(ahead[at - 1] + passed[at - 1], (ahead[start[own]] + scores[own]).max(initial=-np.inf))
+    for at in range(count - 1, -1, -1):
+        own = start == at
+        behind[at] = max(behind[at + 1] + passed[at], (behind[end[own]] + scores[own]).max(initial=-np.inf))
+    return np.asarray(ahead[start] + scores + behind[end] - ahead[count], np.float64)
+
+
+def weigh(
+    strip: Strip,
+    cuts: Cuts,
+    candidates: list[Candidate],
+    spelled: Spelled,
+    probabilities: Array,
+    character: Array,
+    classes: tuple[str, ...],
+    trust: float,
+) -> Lattice:
+    """A line spelled, and the classifier's class probabilities (m, C) and score of being a character (m,) for the m
+    candidates worth it -> Lattice."""
+    labels, looks = np.full(spelled.labels.shape, -np.inf), np.zeros(len(candidates))
+    labels[spelled.worth] = spelled.labels[spelled.worth] + trust * np.log(np.maximum(probabilities, 1e-6))
+    looks[spelled.worth] = character
+    seen = np.where(np.isfinite(labels), labels, spelled.labels)
+    each = np.exp(seen - seen.max(1, keepdims=True))
+    whole = np.logaddexp.reduce(spelled.labels, axis=1)
+    return Lattice(
+        strip,
+        cuts,
+        candidates,
+        classes,
+        labels=labels,
+        whole=whole,
+        stroke=np.maximum(whole, spelled.over),
+        sign=spelled.over,
+        probabilities=each / each.sum(1, keepdims=True),
+        character=looks,
+        passed=spelled.passed,
+    )
+
+
+def bounds(cuts: Cuts, strip: Strip, answers: Array) -> NDArray[np.int64]:
+    """A line's cuts (n,) -> the answer (n,) at which each begins, 0 to T, never falling.
+
+    Where a cut passes the line's middle, or, up to ``ASIDE`` answers aside, where least of a digit runs across.
+    """
+    columns, high = len(answers), strip.mask.shape[0]
+    rows = np.clip(np.rint(strip.middle + strip.slope * cuts.paths.mean(1)), 0, high - 1).astype(np.int64)
+    places = (cuts.paths[np.arange(len(rows)), rows] + 0.5) * HEIGHT / strip.height + RIM
+    at = np.clip(np.rint(places / STRIDE), 0, columns).astype(np.int64)
+    near = np.clip(at[:, None] + np.array(sorted(range(-ASIDE, ASIDE + 1), key=abs)), 0, columns)
+    at = near[np.arange(len(at)), np.rint(20 * crossing(answers).max(1)[near]).argmin(1)]
+    at[0], at[-1] = 0, columns
+    return np.maximum.accumulate(at)
+
+
+def crossing(answers: Array) -> Array:
+    """Answers (T, 2 + C) -> (T + 1, C): how surely each digit stands on both sides of a bound between two answers."""
+    digits = np.exp(answers[:, 1:-1])
+    ends = np.zeros((1, digits.shape[1]))
+    return np.concatenate([ends, digits[1:] * digits[:-1], ends])
+
+
+def one_digit(answers: Array, starts: NDArray[np.int64], longest: int) -> Array:
+    """Answers (T, 2 + C), starts (S,) -> (S, longest + 1, C): log-probability that so many answers spell one digit."""
+    count, classes = len(starts), answers.shape[1] - 2
+    padded = np.concatenate([answers, np.full((longest, 2 + classes), NEVER)])
+    before, within, after = np.zeros(count), np.full((count, classes), NEVER), np.full((count, classes), NEVER)
+    found = np.full((count, longest + 1, classes), NEVER)
+    for length in range(1, longest + 1):
+        here = padded[starts + length - 1]
+        nothing, digits = here[:, :1], here[:, 1:-1]
+        after = np.logaddexp(after, within) + nothing
+        within = np.logaddexp(within, before[:, None]) + digits
+        before = before + nothing[:, 0]
+        found[:, length] = np.logaddexp(within, after)
+    return found
+
+
+def no_digit(answers: Array, at: NDArray[np.int64]) -> Array:
+    """Answers (T, 2 + C), bounds (n,) -> (n - 1,): log-probability that nothing between two bounds is a digit."""
+    each = np.logaddexp(answers[:, 0], answers[:, -1])
+    return np.diff(np.concatenate([[0.0], np.cumsum(each)])[at])
