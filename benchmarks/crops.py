@@ -4,6 +4,7 @@
     python benchmarks/crops.py FOLDER --letters ../shared/data/letters
     python benchmarks/crops.py --letters ../shared/data/letters
     python benchmarks/crops.py --uci                       # scikit-learn's 1,797 UCI digits, 8 x 8 pixels, as pictures
+    python benchmarks/crops.py --stand-ins                 # MNIST valid and drawn digits, made to look like real crops
 
 Every crop goes through the same door as `handwriting predict`: open, normal form, model. A subfolder's name is the
 label: a digit, or anything ending in "_" and one letter for letters. Letters that many hands write like a digit
@@ -79,6 +80,33 @@ def write_uci(folder: Path) -> Path:
     return folder
 
 
+def stand_ins_report(classifier: Classifier, limit: int | None) -> tuple[str, list[dict[str, object]]]:
+    """Digits of MNIST valid and drawn ones, seen as 28x28 and as other people's pictures -> what the door loses."""
+    import numpy as np
+    from stand_ins import KINDS, digits_of  # torch draws some of them
+
+    rows, figures = [], []
+    for number, (name, source, make, count) in enumerate(KINDS):
+        n = count if limit is None else 10 * limit
+        digits = digits_of(source, n, seed=number)
+        labels = np.array([digit.label for digit in digits])
+        plain = classifier.scores(np.stack([digit.image for digit in digits])).probabilities.argmax(1) == labels
+        right, kept, both = 0, 0, 0
+        rng = np.random.default_rng(number)
+        for start in range(0, n, BATCH):
+            part = digits[start : start + BATCH]
+            for digit, answer in zip(part, classifier.predict([make(digit, rng) for digit in part]), strict=True):
+                right += answer.label == str(digit.label)
+                kept += not answer.rejected
+                both += answer.label == str(digit.label) and not answer.rejected
+        rows.append([f"{name}, {source}", n, f"{plain.mean():.2%}", share(right, n), f"{kept / n:.1%}", share(both, n)])
+        figures.append({"kind": name, "source": source, "n": n, "as_28x28": float(plain.mean())})
+        figures[-1] |= {"right": right / n, "accepted": kept / n, "right_and_accepted": both / n}
+    header = ["stand-ins for", "n", "the same as 28x28", "right", "accepted", "right and accepted"]
+    note = "Shares with 95% Wilson intervals; `benchmarks/stand_ins.py` says how each kind is made.\n\n"
+    return note + markdown(header, rows), figures
+
+
 def share(part: int, whole: int) -> str:
     """A share with its 95% Wilson interval."""
     low, high = wilson_interval(part, whole)
@@ -149,11 +177,12 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, help="real crops of digits in class subfolders")
     parser.add_argument("--letters", type=Path, help="real crops of letters in subfolders such as upper_A")
     parser.add_argument("--uci", action="store_true", help="scikit-learn's 8 x 8 digits too")
+    parser.add_argument("--stand-ins", action="store_true", help="pictures made from MNIST valid and drawn digits too")
     parser.add_argument("--model", default="digits")
     parser.add_argument("--quick", action="store_true", help="at most 5 crops a class, nothing written")
     options = parser.parse_args()
-    if options.folder is None and options.letters is None and not options.uci:
-        parser.error("give a folder of digits, or --letters, or --uci, or several")
+    if options.folder is None and options.letters is None and not options.uci and not options.stand_ins:
+        parser.error("give a folder of digits, or --letters, --uci or --stand-ins, or several")
     classifier, limit = load(options.model), 5 if options.quick else None
     parts: list[str] = []
     figures: dict[str, object] = {"model": options.model, "reject_below": classifier.reject_below}
@@ -164,6 +193,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             text, figures["uci"] = digits_report(crops(write_uci(Path(folder)), classifier, limit), classifier.classes)
         parts.append(f"## UCI optical digits (8 x 8 pixels, never trained on)\n\n{text}")
+    if options.stand_ins:
+        text, figures["stand_ins"] = stand_ins_report(classifier, limit)
+        parts.append(f"## Digits whose 28x28 is known, as other people's pictures\n\n{text}")
     if options.letters:
         text, figures["letters"] = letters_report(crops(options.letters, classifier, limit))
         parts.append(f"## Letters\n\n{text}")

@@ -21,6 +21,7 @@ ORDER = (
     "crops",
     "fields",
     "pictures",
+    "fuzz_pictures",
     "serve",
     "adapt",
 )

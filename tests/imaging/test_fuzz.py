@@ -16,6 +16,7 @@ def fuzz() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.path.append(str(path.parent))  # where the benchmarks find each other
     spec.loader.exec_module(module)
     return module
 

@@ -148,6 +148,70 @@ def test_faint_pencil_gives_full_ink() -> None:
     assert likeness(form.image, PLAIN) > 0.85
 
 
+def vignette(height: int, width: int, depth: float = 0.5) -> Alpha:
+    """Light of a paper that falls off towards a corner: float32 (height, width)."""
+    ys, xs = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    return np.asarray(215 * (1 - depth * (xs**2 + ys**2) / 2), np.float32)
+
+
+@pytest.mark.parametrize("side", [40, 70])
+def test_a_faint_pencil_in_the_light_of_a_vignette_is_found_and_is_the_ink(side: int) -> None:
+    rng = np.random.default_rng(5)
+    paper = vignette(side, side) + rng.normal(0, 2, (side, side)).astype(np.float32)
+    picture = on_paper(seven(side, side, 0.03), np.asarray(paper, np.float32), dark=0.18)
+    for shown, polarity in ((picture, "dark ink"), (255 - picture, "light ink")):
+        form = normal_form(np.ascontiguousarray(shown))
+        assert form.polarity == polarity
+        assert likeness(form.image, normal_form(on_paper(seven(side, side, 0.03))).image) > 0.9
+
+
+def test_thick_ink_in_uneven_light_stays_whole_and_is_thinned() -> None:
+    ink = seven(66, 52, 0.24)
+    x, y, w, h = cv2.boundingRect((ink > 0.5).astype(np.uint8))
+    tight = ink[y - 2 : y + h + 2, x - 2 : x + w + 2]  # more ink than paper
+    assert (tight > 0.5).mean() > 0.5
+    form = normal_form(on_paper(tight, vignette(*tight.shape)))
+    inside = cv2.erode((form.image > 60).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    assert form.image[inside].min() > 200
+    assert any("thinned" in step.note for step in form.steps)
+    assert likeness(form.image, PLAIN) > 0.6
+
+
+def test_thinned_strokes_still_fill_the_box() -> None:
+    form = normal_form(on_paper(seven(200, 150, 0.17)))
+    assert any("thinned" in step.note for step in form.steps)
+    assert extent(form.image) == 20
+
+
+def test_the_bar_of_a_four_that_ends_just_before_the_edge_is_no_rule() -> None:
+    four = np.zeros((56, 44), np.float32)
+    for start, end in (((30, 3), (4, 36)), ((2, 36), (41, 36)), ((30, 3), (30, 52))):
+        cv2.line(four, start, end, 1.0, 2, cv2.LINE_AA)
+    form = normal_form(on_paper(four))
+    assert not any(step.name == "lines out" for step in form.steps)
+    bar = form.image[10:18].max(0) > 120
+    assert bar.sum() >= 13
+
+
+def test_lines_of_a_box_along_the_edge_do_not_turn_ink_and_paper_round() -> None:
+    ink = seven(60, 46, 0.06)
+    for side in (ink[1:4], ink[-4:-1], ink[:, 1:4], ink[:, -4:-1]):
+        side[:] = 1.0
+    form = normal_form(on_paper(ink))
+    assert form.polarity == "dark ink"
+    assert normal_form(255 - on_paper(ink)).polarity == "light ink"
+    assert likeness(form.image, PLAIN) > 0.85
+
+
+def test_a_dark_blot_is_not_taken_for_the_character_beside_a_faint_one() -> None:
+    faint = 0.18 * seven(60, 60, 0.04)
+    faint[48:54, 50:58] = 0.8
+    form = normal_form(on_paper(faint))
+    assert form.box is not None
+    assert form.box[3] > 25
+    assert likeness(form.image, PLAIN) > 0.7
+
+
 def test_red_ink_on_green_paper_of_the_same_lightness_is_found() -> None:
     ink = seven()[:, :, None]
     picture = np.rint(ink * (210, 60, 60) + (1 - ink) * (40, 128, 110)).astype(np.uint8)

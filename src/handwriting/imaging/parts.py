@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from handwriting.imaging.ink import Ink
 
-# Half of full ink is where the true edge of an antialiased stroke lies; pencil is uneven, so what is joined to sure
-# ink counts from a third on.
-EDGE_SHARE = 0.35
-TINY_EDGE_SHARE = 0.2  # in a picture enlarged this much or more thin strokes never filled a pixel
-TINY_SCALE = 4.0
+# Half of full ink is where the true edge of an antialiased stroke lies; pencil is uneven, so what is joined to sure ink
+# counts from a third on; and in a picture enlarged this much thin strokes never filled a pixel.
+EDGE_SHARE, SMALL_EDGE_SHARE = 0.35, 0.2
+SMALL_SCALE = 1.5
 # Below this share of the paper's light nothing is ink, even without grain (2% is 5 of 255 levels).
 LEAST_INK = 0.02
 # A character is at least this share of the picture's longest side; what is smaller is grain.
@@ -43,7 +42,7 @@ def full_ink(strength: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
 
 
 def ink_mask(ink: Ink) -> NDArray[np.bool_]:
-    """Ink (h, w) -> bool (h, w): at least a third of full ink, joined to something past Otsu's threshold."""
+    """Ink (h, w) -> bool (h, w): a third (in small pictures a fifth) of full ink, joined to what passes Otsu's."""
     floor = ink_floor(ink)
     above = ink.strength[ink.strength > floor]
     if above.size < 2:
@@ -51,7 +50,7 @@ def ink_mask(ink: Ink) -> NDArray[np.bool_]:
     top = float(above.max())
     otsu, _ = cv2.threshold(np.asarray(above / top * 255.0, np.uint8), 0, 255, cv2.THRESH_OTSU)
     core = ink.strength > min(otsu / 255.0, 0.9) * top
-    share = TINY_EDGE_SHARE if ink.scale >= TINY_SCALE else EDGE_SHARE
+    share = SMALL_EDGE_SHARE if ink.scale >= SMALL_SCALE else EDGE_SHARE
     weak = ink.strength > max(floor, share * float(np.percentile(ink.strength[core], 75)))
     count, labels = cv2.connectedComponents(weak.astype(np.uint8), connectivity=8)
     keep = np.zeros(count, bool)
@@ -80,7 +79,8 @@ def choose_parts(ink: Ink, mask: NDArray[np.bool_]) -> Parts:
         writing[i] = not _is_shadow(ink, np.asarray(labels, np.int32), int(i) + 1, np.asarray(stats[i + 1], np.int32))
     if not writing.any():
         return Parts(np.zeros_like(mask), (), False)
-    main = int((weight * writing * np.where(cut, 0.35, 1.0) * (1.2 - away)).argmax())
+    # Size counts more than darkness: a dark blot is no rival of a pencil stroke.
+    main = int((np.sqrt(weight) * np.maximum(wide, high) * writing * np.where(cut, 0.35, 1.0) * (1.2 - away)).argmax())
     size = max(wide[main], high[main])
     stroke = stroke_width(labels == main + 1)
     speck = (

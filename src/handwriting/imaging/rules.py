@@ -18,6 +18,7 @@ from handwriting.imaging.ink import shrunk
 MOST_SLOPE, MOST_THICK = 0.1, 0.05
 # ... from this length on (share of the side along which they run), and at most so many in each direction.
 LEAST_LENGTH, MOST_RULES = 0.4, 24
+FAINT = 0.7  # a line with less of the writing's ink is printed
 SEARCH_SIDE = 160  # the longest side of the picture in which they are looked for
 
 
@@ -31,12 +32,13 @@ class Rule:
     end: int
     half: int  # pixels on either side of the centre that belong to it
     level: float  # its ink
+    to_edge: tuple[bool, bool] = (True, True)  # whether the very first and last column have its ink
 
     def scaled(self, scale: float) -> Rule:
         """The same line in a picture ``scale`` times as large."""
         start, end = (round((c + 0.5) * scale - 0.5) for c in (self.start, self.end))
         row = (self.row + 0.5) * scale - 0.5 + self.slope * (scale - 1) / 2
-        return Rule(row, self.slope, start, end, math.ceil(self.half * scale), self.level)
+        return Rule(row, self.slope, start, end, math.ceil(self.half * scale), self.level, self.to_edge)
 
     def at(self, column: float) -> float:
         """The row of the centre at a column."""
@@ -58,7 +60,7 @@ def erase_rules(strength: NDArray[np.float32], full: float, floor: float) -> tup
     small = shrunk(strength, SEARCH_SIDE)
     scale = max(strength.shape) / max(small.shape)
     level = max(floor, 0.15 * full)
-    found = _anchored(find_rules(small, level), find_rules(np.ascontiguousarray(small.T), level), small.shape)
+    found = _anchored(find_rules(small, level), find_rules(np.ascontiguousarray(small.T), level), small.shape, full)
     across, down = (tuple(rule.scaled(scale) for rule in rules) for rules in found)
     for rows, columns in dict.fromkeys(((across, down), (across, ()), ((), down))):
         if rows or columns:
@@ -145,7 +147,9 @@ def _measured(strength: NDArray[np.float32], row: float, slope: float, thick: in
     if profile[peak] <= level or last - first + 1 > thick + 1 or first == 0 or last == len(own) - 1:
         return None
     centre = row + float(offsets[first] + offsets[last]) / 2.0
-    return Rule(centre, slope, start, end - 1, (last - first + 1) // 2 + 1, float(profile[peak]))
+    half = (last - first + 1) // 2 + 1
+    inked = (band[first : last + 1].max(0) > 0.5 * profile[peak]) | outside[first : last + 1].all(0)
+    return Rule(centre, slope, start, end - 1, half, float(profile[peak]), (bool(inked[0]), bool(inked[-1])))
 
 
 def _longest_run(covered: NDArray[np.bool_], gap: int) -> tuple[int, int]:
@@ -161,14 +165,18 @@ def _longest_run(covered: NDArray[np.bool_], gap: int) -> tuple[int, int]:
 
 
 def _anchored(
-    across: list[Rule], down: list[Rule], shape: tuple[int, ...]
+    across: list[Rule], down: list[Rule], shape: tuple[int, ...], full: float
 ) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
     """Keeps the lines that end at the edge of the picture or at each other, until none more falls."""
     height, width = shape
     slack = 0.03 * max(height, width) + 1
 
     def meets(rule: Rule, column: int, length: int, others: list[Rule]) -> bool:
-        if column <= slack or column >= length - 1 - slack:
+        # The bar of a tightly cut digit ends just before the edge; a rule does not, unless it fades out.
+        fades = rule.level < FAINT * full
+        if (column <= slack and (fades or rule.to_edge[0])) or (
+            column >= length - 1 - slack and (fades or rule.to_edge[1])
+        ):
             return True
         row = rule.at(column)
         return any(abs(o.at(row) - column) <= slack and o.start - slack <= row <= o.end + slack for o in others)
@@ -220,7 +228,7 @@ def _is_writing(kept: NDArray[np.float32], rows: tuple[Rule, ...], columns: tupl
         return False
     touching = {"row": ink[:2].any() or ink[-2:].any(), "column": ink[:, :2].any() or ink[:, -2:].any()}
     for rules, side in ((rows, "row"), (columns, "column")):
-        faint = all(rule.level < 0.7 * full for rule in rules)
+        faint = all(rule.level < FAINT * full for rule in rules)
         if rules and len(rules) < 3 and not faint and touching[side]:
             return False
     return True
