@@ -15,7 +15,7 @@ from handwriting.cli import main
 from handwriting.cli.adapt import corrections
 from handwriting.data import Dataset
 from handwriting.errors import DataError
-from handwriting.runs import Run, adapting
+from handwriting.runs import Run, fitting
 from handwriting.serving import Correction, Store
 from tests.hands import in_another_hand, some_of_each, threes_for_eights
 
@@ -51,7 +51,7 @@ def test_a_refusal_is_exit_status_1_one_line_and_the_figures_as_json(
 ) -> None:
     wrong = threes_for_eights(sample)
     np.savez(tmp_path / "wrong.npz", images=wrong.images, labels=wrong.labels, classes=np.array(wrong.classes))
-    monkeypatch.setattr(adapting, "STRENGTHS", (1.0,))  # weakened far enough, it would cost nothing
+    monkeypatch.setattr(fitting, "STRENGTHS", (1.0,))  # weakened far enough, it would cost nothing
     arguments = ["--model", small_run.model, "--samples", tmp_path / "wrong.npz", "--out", tmp_path / "run", "--json"]
     monkeypatch.setattr(sys, "argv", ["handwriting", "adapt", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from handwriting.classifier import load, with_metadata
+from handwriting.classifier import load, read, with_metadata
 from handwriting.serving import Settings, Store, create_app
 from tests.serving.parts import TestClient, files
 from tests.serving.test_safety import problem
@@ -152,7 +152,7 @@ run.mkdir(parents=True)
 def learner(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: dict[str, bytes]) -> Settings:
     better = tmp_path / "better.onnx"
     digits_model = load("digits")
-    better.write_bytes(with_metadata(digits_model.path.read_bytes(), {**digits_model.metadata, "version": "better"}))
+    better.write_bytes(with_metadata(read("digits"), {**digits_model.metadata, "version": "better"}))
     (tmp_path / "adapt.py").write_text(ADAPT)
     monkeypatch.setenv("BETTER", str(better))
     return dataclasses.replace(settings, adapt_command=(sys.executable, str(tmp_path / "adapt.py")))

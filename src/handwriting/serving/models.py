@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from handwriting.classifier import Classifier, locate
+from handwriting.classifier import Classifier, locate, read
 from handwriting.errors import HandwritingError, ModelError, UnknownName
 from handwriting.files import write_whole
 from handwriting.serving.batching import Batcher
@@ -49,14 +49,15 @@ class Version:
 
 def open_version(path: Path, origin: str = "file") -> Version:
     """A model file -> a Version that has answered once. Raises ModelError."""
-    before = _digest(path)
-    classifier = Classifier(path, threads=1)  # batches are small: more threads would only fight the event loop
-    if _digest(path) != before:
-        raise ModelError(f"{path}: changed while it was read; it is tried again when it is whole")
+    content = read(path)
+    try:
+        classifier = Classifier(content, threads=1)  # batches are small: more threads would only fight the event loop
+    except ModelError as error:
+        raise ModelError(str(error).replace("the model", str(path), 1)) from error
     logits = classifier.logits(np.zeros((2, 28, 28), np.uint8))
     if logits.shape != (2, len(classifier.classes)):
         raise ModelError(f"{path}: {len(classifier.classes)} classes, but logits of shape {logits.shape}")
-    ident = f"{classifier.metadata.get('version', '0')}-{before[:12]}"
+    ident = f"{classifier.metadata.get('version', '0')}-{hashlib.sha256(content).hexdigest()[:12]}"
     return Version(classifier, ident, path, origin, datetime.now(timezone.utc))
 
 
@@ -216,13 +217,6 @@ class Models:
         for served in self.table.values():
             await served.batcher.close()
         self.workshop.close()
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
