@@ -23,6 +23,7 @@ from handwriting.errors import ModelError
 
 FEATURES = "features"  # the output that `with_features` adds
 PERSON_WEIGHT = 0.3  # of the mean loss on the new characters beside that on the replayed ones
+CHARACTER_WEIGHT = 0.1  # the same for `character`; with 0.3 2 points more of a hand are accepted, but scribbles, too
 _L2 = 1e-5  # keeps directions that no character uses at nothing
 _STEPS = 40  # of L-BFGS; twice as many gain 0.1 points on the new hand at most
 
@@ -71,10 +72,16 @@ class Correction:
         return np.asarray(getattr(seen, self.output) + seen.features @ self.weights + self.bias, np.float32)
 
 
-def fit_correction(person: Seen, labels: NDArray[np.int64], replay: Seen, temperature: float = 1.0) -> Correction:
+def fit_correction(
+    person: Seen,
+    labels: NDArray[np.int64],
+    replay: Seen,
+    temperature: float = 1.0,
+    person_weight: float = PERSON_WEIGHT,
+) -> Correction:
     """New characters and their labels (N,), and replayed ones of the network's own training -> Correction.
 
-    Least of: `PERSON_WEIGHT` times the mean cross-entropy of the new characters, plus the mean cross-entropy of the
+    Least of: `person_weight` times the mean cross-entropy of the new characters, plus the mean cross-entropy of the
     replayed ones to what the network itself answers there, plus a small L2 penalty. L-BFGS from nothing, so the same
     input gives the same correction.
 
@@ -83,13 +90,14 @@ def fit_correction(person: Seen, labels: NDArray[np.int64], replay: Seen, temper
         labels: int64 (N,), which they are.
         replay: what it makes of characters that it must not forget.
         temperature: the network's own; its probabilities, and so the loss, are those of logits divided by it.
+        person_weight: of the new characters beside the replayed ones.
     """
     classes, width = person.logits.shape[1], person.features.shape[1]
     scale = np.float32(1 / max(float(np.sqrt(np.square(replay.features).mean())), 1e-12))
     features = np.concatenate([person.features, replay.features]) * scale
     logits = np.concatenate([person.logits, replay.logits])
     targets = np.concatenate([np.eye(classes, dtype=np.float32)[labels], _softmax(replay.logits / temperature)[0]])
-    shares = np.repeat([PERSON_WEIGHT / len(person), 1 / len(replay)], [len(person), len(replay)])
+    shares = np.repeat([person_weight / len(person), 1 / len(replay)], [len(person), len(replay)])
     weight = shares.astype(np.float32)[:, None]
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -121,7 +129,8 @@ def fit_character(person: Seen, replay: Seen, cuts: Seen) -> Correction:
         features = np.concatenate([part.features for part in parts])
         return Seen(np.stack([character, np.zeros_like(character)], axis=1), features)
 
-    both = fit_correction(two_classes(person), np.zeros(len(person), np.int64), two_classes(replay, cuts))
+    first = np.zeros(len(person), np.int64)
+    both = fit_correction(two_classes(person), first, two_classes(replay, cuts), person_weight=CHARACTER_WEIGHT)
     return Correction(both.weights[:, 0] - both.weights[:, 1], both.bias[0] - both.bias[1], "character")
 
 
