@@ -1,4 +1,4 @@
-"""Draw the page's pictures of the README: a running service in Chromium, a digit written by mouse, docs/images/page-*.png.
+"""Draw the page's pictures of the README: a service in Chromium, a digit written by mouse, docs/images/page-*.png.
 
     python scripts/draw_page.py                    # page-1280.png and page-390.png
     python scripts/draw_page.py --all FOLDER       # and every state of it, light and dark, to look at

@@ -180,7 +180,7 @@ def test_a_postscript_file_never_starts_another_program() -> None:
 def test_a_large_transparent_picture_is_filled_in_bands_as_a_small_one_is_at_once() -> None:
     small = np.full((700, 900, 4), (230, 225, 220, 255), np.uint8)
     small[100:160, :, :3] = 40
-    small[:, :, 3] = np.random.default_rng(4).integers(0, 256, (700, 900), np.uint8)
+    small[:, :, 3] = np.random.default_rng(4).integers(100, 256, (700, 900), np.uint8)
     large = np.tile(small, (4, 2, 1))
     np.testing.assert_array_equal(open_picture(large), np.tile(open_picture(small), (4, 2, 1)))
     largest = np.full((3000, 4000, 4), 200, np.uint8)
