@@ -20,9 +20,10 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.browser.test_page import Visit  # noqa: E402
+from tests.browser.test_page import STROKES, Visit  # noqa: E402
 from tests.serving.parts import Running  # noqa: E402
 
+STROKES["W"] = [[(0.25, 0.2), (0.35, 0.6), (0.48, 0.3), (0.6, 0.6), (0.72, 0.18)]]
 SIZES = {"1280": (1280, 900), "390": (390, 844)}
 
 
@@ -59,9 +60,8 @@ def kept(visit: Visit) -> None:
 
 
 def rejected(visit: Visit) -> None:
-    """Two digits where one is expected."""
-    visit.write("7", x=-0.1, size=0.7)
-    visit.write("3", x=0.3, size=0.7)
+    """A letter, which is no digit."""
+    visit.write("W")
     visit.page.wait_for_function("() => document.querySelector('#verdict').dataset.state === 'rejected'")
 
 
