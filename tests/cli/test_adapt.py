@@ -66,6 +66,28 @@ def test_a_refusal_is_exit_status_1_one_line_and_the_figures_as_json(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_hand_is_learned_without_torch(person: Path, small_run: Run, tmp_path: Path) -> None:
+    """A server that was installed with the extra `serve` alone learns from its corrections."""
+    code = "\n".join(
+        [
+            "import sys",
+            "class NoTorch:",
+            "    def find_spec(self, name, *_):",
+            "        if name.partition('.')[0] == 'torch':",
+            "            raise ModuleNotFoundError('no torch here', name=name)",
+            "sys.meta_path.insert(0, NoTorch())",
+            "from handwriting.cli import main",
+            "main()",
+        ]
+    )
+    arguments = ["adapt", "--model", small_run.model, "--samples", person, "--out", tmp_path / "run"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "run" / "model.onnx").is_file()
+
+
 def test_missing_samples_are_one_line(command: Command, small_run: Run, tmp_path: Path) -> None:
     done = command("adapt", "--model", small_run.model, "--samples", tmp_path / "none", "--out", tmp_path / "run")
     assert (done.returncode, done.stdout) == (1, "")
