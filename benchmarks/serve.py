@@ -30,7 +30,7 @@ import numpy as np
 import psutil
 from tables import markdown, write
 
-from handwriting.classifier import load
+from handwriting.classifier import locate
 from handwriting.data import load as load_data
 from handwriting.serving import Store
 
@@ -99,7 +99,7 @@ def figures(result: dict[str, Any]) -> dict[str, float]:
 def compare(folder: Path, body: Path, rounds: int, seconds: float) -> dict[str, list[dict[str, float]]]:
     """Every competitor's rounds, in turns."""
     table: dict[str, list[dict[str, float]]] = {name: [] for name in ("handwriting serve", *PEERS)}
-    model = str(load("digits").path)
+    model = str(locate("digits"))
     for _ in range(rounds):
         for name, measured in table.items():
             port = free_port()

@@ -50,9 +50,10 @@ class SaveError(HandwritingError):
 
 # The optional packages that a feature may find missing, by the extra that brings them.
 _EXTRAS = {
-    "evaluate": ("sklearn", "scipy", "matplotlib"),
+    "evaluate": ("sklearn", "matplotlib"),
     "sample": ("mlxtend",),
-    "train": ("torch", "onnx", "onnxscript", "safetensors"),
+    "adapt": ("onnx", "scipy"),
+    "train": ("torch", "onnxscript", "safetensors"),
     "serve": ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client", "psycopg", "pyarrow", "multipart"),
 }
 

@@ -13,7 +13,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from handwriting.data import Dataset
-from handwriting.serving import Store
+from handwriting.serving import Correction, Store
+from tests.hands import in_another_hand, some_of_each
 from tests.serving.parts import Running, digit_pictures
 
 Point = tuple[float, float]
@@ -268,6 +269,43 @@ def test_a_key_is_asked_for_once_and_opens_the_page(browser: Browser) -> None:
     page.wait_for_selector("html[data-ready]")
     assert page.locator("#model").inner_text().startswith("digits")
     context.close()
+    assert running.stop() == 0
+
+
+def test_its_owner_lets_it_learn_a_hand_and_goes_back(browser: Browser, sample: Dataset, tmp_path: Path) -> None:
+    url, session = f"sqlite:///{tmp_path / 'c.sqlite3'}", "s" * 20
+    hand = in_another_hand(some_of_each(sample, 100, 106), slant=-1.1, width=0.6)
+    with Store(url) as opened:
+        for image, label in zip(hand.images, hand.labels.tolist(), strict=True):
+            opened.add(
+                Correction(
+                    image=image,
+                    label=str(label),
+                    predicted_label="1",
+                    predicted_probability=0.5,
+                    model="digits",
+                    model_version="1",
+                    session=session,
+                )
+            )
+    # Without whole MNIST: the digits that come with the install stand in for it, and it takes a few seconds.
+    running = Running("--state", str(tmp_path / "state"), store=url, environment={"HANDWRITING_DATA": ""})
+    context = browser.new_context()
+    visit = Visit(context.new_page(), running.url)
+    visit.page.evaluate("session => localStorage.setItem('session', session)", session)
+    visit.page.reload()
+    visit.page.wait_for_selector("html[data-ready]")
+    assert visit.page.locator("#count").inner_text() == "60"
+    visit.page.get_by_role("button", name="Learn from them").click()
+    learned = visit.page.locator("#learned", has_text="It learned your hand.")
+    learned.wait_for(timeout=400_000)
+    for figure in ("Your writing: ", "Accepted as characters: ", "What it knew: "):
+        assert figure in learned.inner_text()
+    visit.page.get_by_role("button", name="Go back a version").click()
+    visit.page.locator("#toast", has_text="The version before answers again.").wait_for()
+    assert not visit.page.get_by_role("button", name="Go back a version").is_visible()
+    context.close()
+    assert visit.faults == []
     assert running.stop() == 0
 
 

@@ -15,7 +15,7 @@ from handwriting.cli import main
 from handwriting.cli.adapt import corrections
 from handwriting.data import Dataset
 from handwriting.errors import DataError
-from handwriting.runs import Run, adapting
+from handwriting.runs import Run, fitting
 from handwriting.serving import Correction, Store
 from tests.hands import in_another_hand, some_of_each, threes_for_eights
 
@@ -51,7 +51,7 @@ def test_a_refusal_is_exit_status_1_one_line_and_the_figures_as_json(
 ) -> None:
     wrong = threes_for_eights(sample)
     np.savez(tmp_path / "wrong.npz", images=wrong.images, labels=wrong.labels, classes=np.array(wrong.classes))
-    monkeypatch.setattr(adapting, "STRENGTHS", (1.0,))  # weakened far enough, it would cost nothing
+    monkeypatch.setattr(fitting, "STRENGTHS", (1.0,))  # weakened far enough, it would cost nothing
     arguments = ["--model", small_run.model, "--samples", tmp_path / "wrong.npz", "--out", tmp_path / "run", "--json"]
     monkeypatch.setattr(sys, "argv", ["handwriting", "adapt", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
@@ -64,6 +64,28 @@ def test_a_refusal_is_exit_status_1_one_line_and_the_figures_as_json(
     assert not report["accepted"]
     assert set(report["before"]) == set(report["after"]) == {"person", "valid"}
     assert not (tmp_path / "run").exists()
+
+
+def test_a_hand_is_learned_without_torch(person: Path, small_run: Run, tmp_path: Path) -> None:
+    """A server that was installed with the extra `serve` alone learns from its corrections."""
+    code = "\n".join(
+        [
+            "import sys",
+            "class NoTorch:",
+            "    def find_spec(self, name, *_):",
+            "        if name.partition('.')[0] == 'torch':",
+            "            raise ModuleNotFoundError('no torch here', name=name)",
+            "sys.meta_path.insert(0, NoTorch())",
+            "from handwriting.cli import main",
+            "main()",
+        ]
+    )
+    arguments = ["adapt", "--model", small_run.model, "--samples", person, "--out", tmp_path / "run"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "run" / "model.onnx").is_file()
 
 
 def test_missing_samples_are_one_line(command: Command, small_run: Run, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,17 @@ def test_text_mode_and_foreign_objects_are_refused(tmp_path: Path) -> None:
 
 def test_a_postscript_file_never_starts_another_program() -> None:
     assert "not a picture" in refusal(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n")
+
+
+def test_a_large_transparent_picture_is_filled_in_bands_as_a_small_one_is_at_once() -> None:
+    small = np.full((700, 900, 4), (230, 225, 220, 255), np.uint8)
+    small[100:160, :, :3] = 40
+    small[:, :, 3] = np.random.default_rng(4).integers(100, 256, (700, 900), np.uint8)
+    large = np.tile(small, (4, 2, 1))
+    np.testing.assert_array_equal(open_picture(large), np.tile(open_picture(small), (4, 2, 1)))
+    largest = np.full((3000, 4000, 4), 200, np.uint8)
+    tracemalloc.start()
+    open_picture(largest)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5 * 3000 * 4000  # bytes: the result, and one band in floats; all in floats took 70 a pixel

@@ -37,7 +37,7 @@ def answers(model: bytes, images: NDArray[np.uint8]) -> Answers:
 
 def seen(model: bytes, images: NDArray[np.uint8]) -> Seen:
     found = answers(with_features(model), images)
-    return Seen(found["logits"], found[FEATURES])
+    return Seen(found["logits"], found[FEATURES], found.get("character"))
 
 
 def some_correction(width: int, seed: int = 0) -> Correction:
@@ -70,6 +70,22 @@ def test_a_correction_is_added_to_the_logits_and_character_keeps_every_bit(two_h
     np.testing.assert_allclose(after["logits"], correction(before), rtol=1e-4, atol=1e-4)
     assert np.abs(after["logits"] - before.logits).max() > 1
     np.testing.assert_array_equal(after["character"], answers(two_headed, images)["character"])
+
+
+def test_the_verdict_is_corrected_alike_and_the_logits_keep_every_bit(two_headed: bytes, sample: Dataset) -> None:
+    images = sample.images[::50]
+    before = seen(two_headed, images)
+    both = some_correction(before.features.shape[1])
+    correction = Correction(both.weights[:, 0], both.bias[0], "character").shifted(0.5)
+    corrected = with_correction(two_headed, correction)
+    onnx.checker.check_model(onnx.load_model_from_string(corrected), full_check=True)
+    after = answers(corrected, images)
+    assert after["character"].shape == (len(images),)
+    np.testing.assert_allclose(after["character"], correction(before), rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(after["logits"], answers(two_headed, images)["logits"])
+    twice = with_correction(with_correction(corrected, both), correction)  # and once more, over and beside others
+    expected = 2 * correction(before) - np.asarray(before.character)
+    np.testing.assert_allclose(answers(twice, images)["character"], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_correction_of_no_strength_changes_no_logit(two_headed: bytes, sample: Dataset) -> None:

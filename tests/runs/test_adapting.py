@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 import handwriting
-from handwriting.classifier import Classifier, with_metadata
+from handwriting.classifier import Classifier, load, read, with_metadata
 from handwriting.data import Dataset
 from handwriting.errors import DataError, HandwritingError, RunError, UnknownName
 from handwriting.learning.adapting import Seen
-from handwriting.runs import Adapted, Refused, Run, adapt, adapting
+from handwriting.learning.cuts import bad_cuts
+from handwriting.runs import Adapted, Refused, Run, adapt, adapting, fitting
 from tests.hands import in_another_hand, some_of_each, threes_for_eights
 
 
@@ -75,12 +76,11 @@ def test_a_child_can_be_adapted_again(adapted: Adapted, sample: Dataset, tmp_pat
 def test_a_model_that_reads_the_hand_worse_is_refused_and_leaves_no_trace(
     person: Dataset, small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unlearn(hand: Seen, *rest: Any) -> adapting.Learned:
-        learned = adapting_learn(hand, *rest)
-        return dataclasses.replace(learned, held_out=-hand.logits)
+    def unlearn(hand: Seen, *rest: Any) -> fitting.Taught:
+        taught = fitting.teach(hand, *rest)
+        return dataclasses.replace(taught, logits=dataclasses.replace(taught.logits, held_out=-hand.logits))
 
-    adapting_learn = adapting.learn
-    monkeypatch.setattr(adapting, "learn", unlearn)
+    monkeypatch.setattr(adapting, "teach", unlearn)
     before = small_run.model.read_bytes()
     with pytest.raises(Refused, match=r"^refused: accuracy on the held-out .*nothing was written$") as refusal:
         adapt(small_run.model, person, tmp_path / "run")
@@ -94,7 +94,7 @@ def test_a_hand_that_calls_every_three_an_eight_is_refused_for_what_it_costs(
     sample: Dataset, small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The held-out samples agree with each other, so only the check on known digits can refuse them."""
-    monkeypatch.setattr(adapting, "STRENGTHS", (1.0,))  # weakened far enough, it would cost nothing
+    monkeypatch.setattr(fitting, "STRENGTHS", (1.0,))  # weakened far enough, it would cost nothing
     with pytest.raises(Refused) as refusal:
         adapt(small_run.model, threes_for_eights(sample), tmp_path / "run")
     report = refusal.value.report
@@ -103,6 +103,48 @@ def test_a_hand_that_calls_every_three_an_eight_is_refused_for_what_it_costs(
     assert len(report["refused_because"]) == 1
     assert "mnist-sample" in str(refusal.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_shipped_model_learns_to_accept_a_hand_and_no_more_bad_cuts(sample: Dataset, tmp_path: Path) -> None:
+    person = in_another_hand(some_of_each(sample, 100, 106), slant=-1.1, width=0.6)
+    fresh = in_another_hand(some_of_each(sample, 110, 140), slant=-1.1, width=0.6).images
+    adapted = adapt("digits", person, tmp_path / "run", data="mnist-sample")
+    character = adapted.report["character"]
+    assert character["person"]["after"] > character["person"]["before"]
+    assert character["cuts"]["after"] <= character["cuts"]["before"]
+    assert character["known"]["after"] >= character["known"]["before"] - 0.005
+    parent, child = load("digits"), load(adapted.model)
+    assert child.reject_below == parent.reject_below
+    cuts = bad_cuts(some_of_each(sample, 200, 300).images, 2000, np.random.default_rng(9))
+    taken = {
+        name: [float((model.scores(images).character >= model.reject_below).mean()) for model in (parent, child)]
+        for name, images in (("fresh", fresh), ("cuts", cuts))
+    }
+    assert taken["fresh"][1] > taken["fresh"][0] + 0.05
+    assert taken["cuts"][1] < taken["cuts"][0] + 0.01
+    assert "learned to accept this hand" in (adapted.folder / "report.md").read_text()
+
+
+def test_a_model_that_does_not_judge_characters_keeps_its_way_to_reject(adapted: Adapted) -> None:
+    assert adapted.report["character"] is None
+    assert "What it accepts as a character is as it was." in (adapted.folder / "report.md").read_text()
+
+
+def test_what_would_reject_too_many_known_characters_is_weakened_or_left_out(
+    sample: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, generator = read("digits"), np.random.default_rng(0)
+    memory = fitting.remember(content, some_of_each(sample, 150, 250), some_of_each(sample, 250, 300), generator)
+    person = in_another_hand(some_of_each(sample, 100, 105), slant=-1.1, width=0.6)
+    (hand,) = fitting.look(content, person.images)
+
+    def strength(most_rejected: float) -> float | None:
+        monkeypatch.setattr(fitting, "MOST_REJECTED", most_rejected)
+        taught = fitting.teach(hand, person.labels, memory, load("digits"), np.random.default_rng(0))
+        return None if taught.character is None else taught.character.strength
+
+    assert strength(100) == 1.0
+    assert strength(-100) is None
 
 
 def test_bad_input_is_told_in_one_line(person: Dataset, small_run: Run, sample: Dataset, tmp_path: Path) -> None:

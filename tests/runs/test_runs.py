@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from handwriting.classifier import Classifier
 from handwriting.data import Dataset, Splits
 from handwriting.errors import DataError, ModelError, RunError, UnknownName
 from handwriting.runs import Run, Watch, evaluate, train
@@ -73,12 +75,11 @@ def test_the_test_part_is_opened_once_and_after_the_last_epoch(
 def test_a_model_that_answers_otherwise_than_torch_is_never_written(
     small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logits = runs_training._logits
+    class Shifted(Classifier):
+        def logits(self, images: NDArray[Any]) -> NDArray[np.float32]:
+            return np.asarray(super().logits(images) + np.float32(0.01))
 
-    def shifted(model: bytes, metadata: dict[str, Any], dataset: Dataset) -> np.ndarray:
-        return np.asarray(logits(model, metadata, dataset) + np.float32(0.01))
-
-    monkeypatch.setattr(runs_training, "_logits", shifted)
+    monkeypatch.setattr(runs_training, "Classifier", Shifted)
     with pytest.raises(ModelError, match="answers otherwise than torch"):
         train(small_file, "classic", tmp_path / "run", epochs=1)
     assert not (tmp_path / "run" / "model.onnx").exists()

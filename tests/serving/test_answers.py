@@ -14,7 +14,7 @@ import tritonclient.http
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
-from handwriting.classifier import load
+from handwriting.classifier import load, read
 from handwriting.imaging import normal_form, open_picture
 from handwriting.serving import Settings, create_app
 from tests.serving.parts import TestClient, files
@@ -132,7 +132,7 @@ def test_models_are_listed_and_chosen_by_name(settings: Settings, digits: dict[s
     import dataclasses
 
     other = tmp_path / "other.onnx"
-    other.write_bytes(load("digits").path.read_bytes())
+    other.write_bytes(read("digits"))
     both = dataclasses.replace(settings, models=("digits", str(other)))
     with TestClient(create_app(both), base_url="http://localhost") as client:
         table = client.get("/v1/models").json()

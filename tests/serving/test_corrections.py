@@ -10,13 +10,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from handwriting.classifier import load, with_metadata
+from handwriting.classifier import load, read, with_metadata
 from handwriting.serving import Settings, Store, create_app
 from tests.serving.parts import TestClient, files
 from tests.serving.test_safety import problem
@@ -138,7 +139,7 @@ samples = np.load(given["--samples"])["labels"].tolist()
 how = os.environ["HOW"]
 if how == "crash":
     sys.exit("Traceback: ...")
-print(json.dumps({"before": {"person": 0.5}, "after": {"person": 0.9}, "samples": samples}))
+print(json.dumps({"before": {"person": 0.5}, "after": {"person": 0.9}, "samples": samples, "nice": os.nice(0)}))
 if how == "refuse":
     print("handwriting: it would not be better", file=sys.stderr)
     sys.exit(1)
@@ -152,7 +153,7 @@ run.mkdir(parents=True)
 def learner(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: dict[str, bytes]) -> Settings:
     better = tmp_path / "better.onnx"
     digits_model = load("digits")
-    better.write_bytes(with_metadata(digits_model.path.read_bytes(), {**digits_model.metadata, "version": "better"}))
+    better.write_bytes(with_metadata(read("digits"), {**digits_model.metadata, "version": "better"}))
     (tmp_path / "adapt.py").write_text(ADAPT)
     monkeypatch.setenv("BETTER", str(better))
     return dataclasses.replace(settings, adapt_command=(sys.executable, str(tmp_path / "adapt.py")))
@@ -177,6 +178,7 @@ def test_what_was_learned_answers_next_and_one_call_goes_back(
         before = client.get("/v1/models").json()[0]["version"]
         status = learn(client)
         assert (status["state"], status["report"]["samples"]) == ("accepted", ["9", "6"])
+        assert status["report"]["nice"] > os.nice(0)  # who asks meanwhile comes first
         learned = client.get("/v1/models").json()[0]
         assert learned["version"].startswith("better-")
         assert learned["origin"] == "adapted"
@@ -186,8 +188,54 @@ def test_what_was_learned_answers_next_and_one_call_goes_back(
         assert client.get("/v1/models").json()[0]["version"] == learned["version"]
         assert client.post("/v1/models/digits/rollback").json()["version"] == before
         problem(client.post("/v1/models/digits/rollback"), 409)
+        assert not list((learner.state / "digits").glob("adapted-*"))  # nothing leads back to it
     with TestClient(create_app(learner), base_url="http://localhost") as client:
         assert client.get("/v1/models").json()[0]["version"] == before
+
+
+def test_the_oldest_learned_versions_go_and_the_file_that_they_grew_from_stays(
+    learner: Settings, digits: dict[str, bytes], tmp_path: Path
+) -> None:
+    from handwriting.serving.metrics import Metrics
+    from handwriting.serving.models import Models, open_version
+
+    served = Models(learner, Metrics()).default
+    base = served.active.ident
+    for number in range(12):
+        run = learner.state / "digits" / f"adapted-{number}"
+        run.mkdir(parents=True)
+        content = with_metadata(read("digits"), {**load("digits").metadata, "version": f"v{number}"})
+        (run / "model.onnx").write_bytes(content)
+        served.swap(open_version(run / "model.onnx", "adapted"))
+    assert [version.ident.split("-")[0] for version in served.versions[1:]] == [f"v{number}" for number in range(3, 12)]
+    assert served.versions[0].ident == base
+    kept = sorted(path.name for path in (learner.state / "digits").glob("adapted-*"))
+    assert kept == sorted(f"adapted-{number}" for number in range(3, 12))
+    again = Models(learner, Metrics()).default  # after a restart
+    assert [version.ident for version in again.versions] == [version.ident for version in served.versions]
+
+
+def test_two_who_ask_it_to_learn_at_once_start_it_once(
+    learner: Settings, digits: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOW", "accept")
+    with TestClient(create_app(learner), base_url="http://localhost") as client, ThreadPoolExecutor(4) as pool:
+        for label, said in (("4", "9"), ("5", "6")):
+            client.post("/v1/corrections", json=new(client, digits[label], said))
+        asked = [pool.submit(client.post, "/v1/adapt") for _ in range(4)]
+        assert sorted(one.result().status_code for one in asked) == [202, 409, 409, 409]
+
+
+def test_a_version_with_odd_characters_is_fit_for_a_header(
+    settings: Settings, digits: dict[str, bytes], tmp_path: Path
+) -> None:
+    file = tmp_path / "odd.onnx"
+    file.write_bytes(with_metadata(read("digits"), {**load("digits").metadata, "version": "1\r\nSet-Cookie: x=ü"}))
+    odd = dataclasses.replace(settings, models=(str(file),))
+    with TestClient(create_app(odd), base_url="http://localhost") as client:
+        response = client.post("/v1/predict", files=files(digits["4"]))
+    assert response.headers["x-model-version"].startswith("1-Set-Cookie-x-")
+    assert "set-cookie" not in response.headers
 
 
 @pytest.mark.parametrize(("how", "state"), [("refuse", "refused"), ("crash", "failed")])

@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from handwriting.classifier import load, with_metadata
+from handwriting.classifier import load, read, with_metadata
 from handwriting.serving import Correction, Store
 from handwriting.serving.batching import Batcher
 from handwriting.serving.problems import Problem
@@ -121,7 +121,7 @@ class Load:
 
 def test_a_new_model_comes_in_without_a_failed_request(tmp_path: Path, digits: dict[str, bytes]) -> None:
     digits_model = load("digits")
-    content = digits_model.path.read_bytes()
+    content = read("digits")
     file = tmp_path / "mine.onnx"
     file.write_bytes(content)
     service = Running("--model", str(file), "--state", str(tmp_path / "state"), "--log-level", "warning")

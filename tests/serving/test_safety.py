@@ -10,9 +10,12 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -20,8 +23,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from handwriting.serving import ServiceError, Settings, create_app
-from handwriting.serving.pictures import prepare
+from handwriting.serving import ServiceError, Settings, Store, create_app
+from handwriting.serving.pictures import Ask, is_large, prepare
 from tests.serving.parts import Running, TestClient, files, free_port
 
 KEY = "0123456789abcdef-a-key"
@@ -45,9 +48,9 @@ def problem(response: httpx.Response, status: int) -> dict[str, object]:
 
 
 def delayed(work: Callable[..., Any], seconds: float) -> Callable[..., Any]:
-    def slow(*given: Any) -> Any:
+    def slow(*given: Any, **named: Any) -> Any:
         time.sleep(seconds)
-        return work(*given)
+        return work(*given, **named)
 
     return slow
 
@@ -224,7 +227,10 @@ def test_unknown_addresses_and_methods_are_problems_too(client: TestClient) -> N
     problem(client.get("/nothing"), 404)
     problem(client.get("/page/../settings.py"), 404)
     problem(client.get("/page/%2e%2e%2fsettings.py"), 404)
+    problem(client.get("/v1/models/"), 404)  # and not sent elsewhere, to an address made from the request
     problem(client.delete("/v1/models"), 405)
+    endless = problem(client.post(f"/v1/predict?model={'m' * 5000}", files=files(b"x")), 404)
+    assert len(str(endless["detail"])) < 300
 
 
 def test_a_request_id_is_kept_when_it_is_one_and_made_when_it_is_not(client: TestClient) -> None:
@@ -271,11 +277,118 @@ def test_a_slow_upload_ends_at_the_time_limit_and_holds_nobody_up(digits: dict[s
         assert service.stop() == 0
 
 
+def test_a_head_that_never_ends_is_cut_off_by_time_and_by_size() -> None:
+    import socket
+
+    service = Running("--time-limit", "1")
+    try:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as silent:
+            began = time.perf_counter()
+            silent.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: loc")
+            assert silent.recv(100) == b""
+            assert 0.5 < time.perf_counter() - began < 9
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as again:  # after a first request, too
+            again.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert again.recv(10_000).startswith(b"HTTP/1.1 200")
+            again.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: loc")
+            assert again.recv(100) == b""
+        endless = socket.create_connection(("127.0.0.1", service.port), timeout=10)
+        with endless, pytest.raises(ConnectionError):
+            for _ in range(10_000):
+                endless.sendall(b"a" * 10_000)
+        large = httpx.post(f"{service.url}/v1/predict", json={"images": [INK.tolist()] * 64})
+        assert len(large.json()) == 64  # a long body is none of that
+    finally:
+        assert service.stop() == 0
+
+
+def test_a_store_that_hangs_ends_at_the_time_limit_too(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "count", delayed(lambda *_, **__: 0, 1.5))
+    hasty = dataclasses.replace(settings, time_limit=0.2)
+    with TestClient(create_app(hasty), base_url="http://localhost") as client:
+        began = time.perf_counter()
+        problem(client.get(f"/v1/corrections?session={'s' * 20}"), 504)
+        assert time.perf_counter() - began < 1.2
+
+
+def test_a_full_store_takes_no_more(settings: Settings) -> None:
+    small = dataclasses.replace(settings, max_stored=2)
+    new = {"image": INK.tolist(), "label": "1", "session": "s" * 20, "consent": True}
+    with TestClient(create_app(small), base_url="http://localhost") as client:
+        first = client.post("/v1/corrections", json=new).json()
+        assert client.post("/v1/corrections", json=new).status_code == 201
+        problem(client.post("/v1/corrections", json=new), 507)
+        client.delete(f"/v1/corrections/{first['id']}?session={'s' * 20}")
+        assert client.post("/v1/corrections", json=new).status_code == 201
+
+
+def test_large_pictures_go_one_at_a_time_and_small_ones_pass_them(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, digits: dict[str, bytes]
+) -> None:
+    lock, at_once, most = threading.Lock(), 0, 0
+
+    def watched(ask: Ask, limit: int) -> Ask:
+        nonlocal at_once, most
+        large = is_large(ask)
+        with lock:
+            at_once += large
+            most = max(most, at_once)
+        time.sleep(0.5 * large)
+        with lock:
+            at_once -= large
+        return prepare(ask, limit)
+
+    buffer = io.BytesIO()
+    Image.new("L", (5000, 4000), 255).save(buffer, "PNG")
+    monkeypatch.setattr("handwriting.serving.models.prepare", watched)
+    with TestClient(create_app(settings), base_url="http://localhost") as client, ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(client.post, "/v1/predict", files=files(*[buffer.getvalue()] * 3))
+        time.sleep(0.1)
+        assert client.post("/v1/predict", files=files(digits["1"])).json()[0]["label"] == "1"
+        assert not slow.done()
+        assert [row["label"] for row in slow.result().json()] == [None] * 3
+    assert most == 1
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused(client: TestClient) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.kron(np.eye(40, dtype=np.uint8) * 255, np.ones((8, 8), np.uint8))).save(
+        buffer, "JPEG", progressive=True
+    )
+    content = buffer.getvalue()
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    assert client.post("/v1/predict", files=files(content)).status_code == 200
+    refused = problem(client.post("/v1/predict", files=files(content[:-2] + scan * 500 + b"\xff\xd9")), 422)
+    assert "scans" in str(refused["detail"])
+
+
+def test_a_full_queue_refuses_a_request_before_any_of_its_pictures_is_opened(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, digits: dict[str, bytes]
+) -> None:
+    opened = Counter[str]()
+
+    def slow(ask: Ask, limit: int) -> Ask:
+        opened[ask.name.partition("-")[0]] += 1
+        time.sleep(0.2)
+        return prepare(ask, limit)
+
+    monkeypatch.setattr("handwriting.serving.models.prepare", slow)
+
+    def named(name: str, count: int) -> list[tuple[str, tuple[str, bytes, str]]]:
+        return [("files", (f"{name}-{index}", digits["1"], "image/png")) for index in range(count)]
+
+    narrow = dataclasses.replace(settings, max_queue=4)
+    with TestClient(create_app(narrow), base_url="http://localhost") as client, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/v1/predict", files=named("first", 3))
+        time.sleep(0.1)
+        problem(client.post("/v1/predict", files=named("second", 3)), 429)
+        assert first.result().status_code == 200
+    assert opened == {"first": 3}
+
+
 def test_a_full_queue_answers_429_with_retry_after(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, digits: dict[str, bytes]
 ) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     monkeypatch.setattr("handwriting.serving.models.prepare", delayed(prepare, 0.1))
     narrow = dataclasses.replace(settings, max_queue=4)
     with TestClient(create_app(narrow), base_url="http://localhost") as client, ThreadPoolExecutor(16) as pool:

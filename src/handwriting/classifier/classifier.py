@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from handwriting.classifier.modelfile import locate, open_session
+from handwriting.classifier.modelfile import locate, open_session, read
 from handwriting.errors import ModelError, PictureError
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ class Scores:
 
 
 class Classifier:
-    """A model file, ready to answer. Safe to use from several threads.
+    """A model file, or its bytes, ready to answer. Safe to use from several threads.
 
     Attributes:
-        path: the model file.
+        path: the model file; None when bytes were given.
         metadata: its JSON document.
         classes: the labels' names, in the order of the logits.
         temperature: the logits are divided by it before the softmax (Guo et al. 2017, "On Calibration of Modern
@@ -77,9 +77,10 @@ class Classifier:
         reject_below: a picture whose `character` score is lower is rejected; chosen on valid.
     """
 
-    def __init__(self, model: str | Path, *, threads: int | None = None) -> None:
-        self.path = locate(model)
-        self._session, self.metadata = open_session(self.path, threads)
+    def __init__(self, model: str | Path | bytes, *, threads: int | None = None) -> None:
+        self.path = None if isinstance(model, bytes) else locate(model)
+        content = model if isinstance(model, bytes) else read(model)
+        self._session, self.metadata = open_session(content, str(self.path or "the model"), threads)
         self.classes: tuple[str, ...] = tuple(self.metadata["classes"])
         self.temperature = float(self.metadata.get("temperature", 1.0))
         self.reject_below = float(self.metadata.get("reject_below", 0.0))

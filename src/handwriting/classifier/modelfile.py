@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from handwriting.errors import MissingExtra, ModelError, UnknownName
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from onnxruntime import InferenceSession
 
 FORMAT_VERSION = 1
 METADATA_KEY = "handwriting"
@@ -48,15 +48,25 @@ def locate(model: str | Path) -> Path:
     raise UnknownName("model", str(model), shipped())
 
 
-def open_session(path: Path, threads: int | None = None) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
-    """A model file -> its onnxruntime session and its metadata.
+def read(model: str | Path) -> bytes:
+    """A shipped model's name, a .onnx file or a run folder -> its bytes. Raises UnknownName, ModelError."""
+    path = locate(model)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def open_session(content: bytes, name: str, threads: int | None = None) -> tuple[InferenceSession, dict[str, Any]]:
+    """A model file's bytes -> its onnxruntime session and its metadata.
 
     Args:
-        path: the .onnx file.
+        content: of the .onnx file.
+        name: what errors call it.
         threads: for one batch; None lets onnxruntime take all cores.
 
     Raises:
-        ModelError: unreadable, not ONNX, or an ONNX file that is not one of ours, or of a later format.
+        ModelError: not ONNX, or an ONNX file that is not one of ours, or of a later format.
     """
     import onnxruntime
 
@@ -65,15 +75,13 @@ def open_session(path: Path, threads: int | None = None) -> tuple[onnxruntime.In
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
-        raise ModelError(f"{path}: not a readable ONNX model; train or export it anew") from error
-    return session, _metadata(session, path)
+        raise ModelError(f"{name}: not a readable ONNX model; train or export it anew") from error
+    return session, _metadata(session, name)
 
 
-def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
+def _metadata(session: InferenceSession, name: str) -> dict[str, Any]:
     written = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     try:
         metadata = json.loads(written) if written else None
@@ -82,9 +90,9 @@ def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, An
     outputs = {output.name for output in session.get_outputs()}
     inputs = [given.name for given in session.get_inputs()]
     if not isinstance(metadata, dict) or "classes" not in metadata or "logits" not in outputs or inputs != ["images"]:
-        raise ModelError(f"{path}: an ONNX file, but not a handwriting model (no classes in it)")
+        raise ModelError(f"{name}: an ONNX file, but not a handwriting model (no classes in it)")
     if metadata.get("format_version", 0) > FORMAT_VERSION:
-        raise ModelError(f"{path}: written by a later version of handwriting; upgrade with pip install -U handwriting")
+        raise ModelError(f"{name}: written by a later version of handwriting; upgrade with pip install -U handwriting")
     return metadata
 
 
@@ -97,7 +105,7 @@ def with_metadata(model: bytes, metadata: dict[str, Any]) -> bytes:
     try:
         import onnx
     except ImportError as error:
-        raise MissingExtra("writing model files", "train") from error
+        raise MissingExtra("writing model files", "adapt") from error
     proto = onnx.load_model_from_string(model)
     del proto.metadata_props[:]
     document = {"format_version": FORMAT_VERSION, **metadata}

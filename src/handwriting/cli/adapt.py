@@ -61,6 +61,9 @@ def adapt(
     _print_change(f"{known['data']} {known['split']}", known)
     if known["note"]:
         typer.echo(f"{known['data']} {known['note']}")
+    if character := adapted.report["character"]:
+        accepted = character["person"]
+        typer.echo(f"accepted as characters, of your held-out: {accepted['before']:.2%} -> {accepted['after']:.2%}")
     typer.echo(f"learned from {adapted.report['samples']['n']} characters in {adapted.report['seconds']:.1f} s")
     typer.echo(f"model: {adapted.model}")
     typer.echo(f"report: {adapted.folder / 'report.md'}")

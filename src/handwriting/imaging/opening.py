@@ -20,6 +20,8 @@ PictureLike: TypeAlias = "str | Path | bytes | BinaryIO | Image.Image | NDArray[
 # Named, so that Pillow never tries a format that starts another program (EPS) or one we have not tested.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # JPEG brings phones' MPO with it
 ORIENTATION_TAG = 0x0112
+_LOOKED_AT = 250_000  # pixels at a time where a picture's colours are worked out in floats
+_MOST_SCANS = 200  # of a JPEG; progressive ones have about 10, and a small file can hold thousands
 # ISO 14496-12: bytes 4-12 of a phone's HEIC/AVIF file.
 PHONE_BRANDS = (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypavif")
 
@@ -45,8 +47,16 @@ def open_picture(source: PictureLike, *, max_pixels: int = 50_000_000) -> NDArra
     if isinstance(source, Image.Image):
         return _decoded(source, _file_name(source) or "picture", max_pixels)
     name, opened = _named_bytes(source)
+    _check_scans(name, opened.read())
+    opened.seek(0)
     with _refusals(name, opened), Image.open(opened, formats=FORMATS) as picture:
         return _decoded(picture, name, max_pixels)
+
+
+def _check_scans(name: str, content: bytes) -> None:
+    """Raise PictureError for a JPEG of so many passes over its pixels that it would take minutes to decode."""
+    if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > _MOST_SCANS:
+        raise PictureError(f"{name}: a JPEG of more than {_MOST_SCANS} scans; save it anew")
 
 
 def _named_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, BinaryIO]:
@@ -126,14 +136,15 @@ def _decoded(picture: Image.Image, name: str, max_pixels: int) -> NDArray[np.uin
             return _opaque(_array_levels(np.asarray(picture), max_pixels))
         # tRNS of a grey or RGB file is transparency as well, but keeps the plain mode.
         alpha = "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info
-        levels = np.asarray(picture.convert("RGBA" if alpha else "RGB"))
+        mode = "RGBA" if alpha else "RGB"
+        levels = np.asarray(picture if picture.mode == mode else picture.convert(mode))
     return _opaque(levels)
 
 
 def _upright(picture: Image.Image) -> Image.Image:
     """The picture turned as its EXIF orientation says; as it is when the EXIF block is damaged."""
     try:
-        return ImageOps.exif_transpose(picture)
+        return picture if picture.getexif().get(ORIENTATION_TAG, 1) == 1 else ImageOps.exif_transpose(picture)
     except Exception:  # noqa: BLE001 - a damaged EXIF block raises almost anything, and the pixels are good
         return picture
 
@@ -180,15 +191,24 @@ def _opaque(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     alpha = levels[:, :, 3]
     if alpha.min() == 255:
         return np.ascontiguousarray(levels[:, :, :3])
-    rgb = levels[:, :, :3].astype(np.float32)
-    weight = alpha.astype(np.float32) / 255.0
+    step = max(1, round((alpha.size / _LOOKED_AT) ** 0.5))
+    fill = _fill(levels[::step, ::step])
+    filled = np.empty((*alpha.shape, 3), np.uint8)
+    rows = max(1, _LOOKED_AT // alpha.shape[1])
+    for top in range(0, len(levels), rows):  # in bands: as floats a whole large picture would take gigabytes
+        band = levels[top : top + rows].astype(np.float32)
+        weight = band[:, :, 3:] / 255.0
+        filled[top : top + rows] = np.rint(band[:, :, :3] * weight + fill * (1.0 - weight))
+    return filled
+
+
+def _fill(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint8 RGBA -> the colour of what its transparent parts lie on, float32 (3,)."""
+    rgb, weight = levels[:, :, :3].astype(np.float32), levels[:, :, 3].astype(np.float32) / 255.0
     if weight.mean() > 0.5:
         # Mostly opaque: a photo or card with cut corners. The fill continues its paper.
-        fill = np.median(rgb[alpha > 127], axis=0)
-    else:
-        # Ink on nothing: white paper, unless the ink itself is light.
-        visible = float(weight.sum())
-        light = visible > 0 and float((rgb.mean(2) * weight).sum()) / visible > 160.0
-        fill = np.full(3, 0.0 if light else 255.0)
-    weight = weight[:, :, np.newaxis]
-    return np.asarray(np.rint(rgb * weight + fill * (1.0 - weight)), np.uint8)
+        return np.asarray(np.median(rgb[levels[:, :, 3] > 127], axis=0), np.float32)
+    # Ink on nothing: white paper, unless the ink itself is light.
+    visible = float(weight.sum())
+    light = visible > 0 and float((rgb.mean(2) * weight).sum()) / visible > 160.0
+    return np.full(3, 0.0 if light else 255.0, np.float32)

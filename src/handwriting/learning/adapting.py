@@ -4,7 +4,9 @@ The network stays as it is, to the last bit; what its last linear layer sees (it
 correction, which is added to the logits. It is fitted to the new characters and, at the same time, to what the network
 answers on characters that it was trained on (replay with distillation: Li and Hoiem 2016, "Learning without
 Forgetting"), so that it learns to say nothing about those. A convex problem in a few thousand numbers: about a second.
-Needs no torch, and works on any model whose logits come from linear layers, ensembles and adapted models included.
+The output `character` is corrected in the same way, with `bad_cuts` among what is replayed: so it learns to accept the
+new hand, and not everything. Needs no torch, and works on any model whose logits come from linear layers, ensembles and
+adapted models included.
 """
 
 from __future__ import annotations
@@ -21,45 +23,65 @@ from handwriting.errors import ModelError
 
 FEATURES = "features"  # the output that `with_features` adds
 PERSON_WEIGHT = 0.3  # of the mean loss on the new characters beside that on the replayed ones
+CHARACTER_WEIGHT = 0.1  # the same for `character`; with 0.3 2 points more of a hand are accepted, but scribbles, too
 _L2 = 1e-5  # keeps directions that no character uses at nothing
 _STEPS = 40  # of L-BFGS; twice as many gain 0.1 points on the new hand at most
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What a network makes of N images: its logits float32 (N, C) and its features float32 (N, F)."""
+    """What a network makes of N images: logits float32 (N, C), features float32 (N, F), and `character` float32 (N,).
+
+    `character` is the output of that name, a logit; None where the model has none.
+    """
 
     logits: NDArray[np.float32]
     features: NDArray[np.float32]
+    character: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.logits)
 
     def subset(self, rows: NDArray[np.int64]) -> Seen:
         """int64 (M,) rows -> the Seen of those M images."""
-        return Seen(self.logits[rows], self.features[rows])
+        character = None if self.character is None else self.character[rows]
+        return Seen(self.logits[rows], self.features[rows], character)
 
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """Weights float32 (F, C) and bias float32 (C,): features -> what is added to the logits."""
+    """Features -> what is added to the output of the name `output`.
+
+    Weights float32 (F, C) and bias float32 (C,) for `logits`; (F,) and () for `character`.
+    """
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
+    output: str = "logits"
 
     def scaled(self, strength: float) -> Correction:
         """The same correction, `strength` times as strong: 0 is the network as it was, 1 all that was learned."""
-        return Correction(self.weights * np.float32(strength), self.bias * np.float32(strength))
+        return Correction(self.weights * np.float32(strength), self.bias * np.float32(strength), self.output)
+
+    def shifted(self, by: float) -> Correction:
+        """The same correction, its bias higher by `by`."""
+        return Correction(self.weights, self.bias + np.float32(by), self.output)
 
     def __call__(self, seen: Seen) -> NDArray[np.float32]:
-        """What a network makes of N images -> corrected logits float32 (N, C)."""
-        return np.asarray(seen.logits + seen.features @ self.weights + self.bias, np.float32)
+        """What a network makes of N images -> its corrected output, float32 (N, C) or (N,)."""
+        return np.asarray(getattr(seen, self.output) + seen.features @ self.weights + self.bias, np.float32)
 
 
-def fit_correction(person: Seen, labels: NDArray[np.int64], replay: Seen, temperature: float = 1.0) -> Correction:
+def fit_correction(
+    person: Seen,
+    labels: NDArray[np.int64],
+    replay: Seen,
+    temperature: float = 1.0,
+    person_weight: float = PERSON_WEIGHT,
+) -> Correction:
     """New characters and their labels (N,), and replayed ones of the network's own training -> Correction.
 
-    Least of: `PERSON_WEIGHT` times the mean cross-entropy of the new characters, plus the mean cross-entropy of the
+    Least of: `person_weight` times the mean cross-entropy of the new characters, plus the mean cross-entropy of the
     replayed ones to what the network itself answers there, plus a small L2 penalty. L-BFGS from nothing, so the same
     input gives the same correction.
 
@@ -68,13 +90,14 @@ def fit_correction(person: Seen, labels: NDArray[np.int64], replay: Seen, temper
         labels: int64 (N,), which they are.
         replay: what it makes of characters that it must not forget.
         temperature: the network's own; its probabilities, and so the loss, are those of logits divided by it.
+        person_weight: of the new characters beside the replayed ones.
     """
     classes, width = person.logits.shape[1], person.features.shape[1]
     scale = np.float32(1 / max(float(np.sqrt(np.square(replay.features).mean())), 1e-12))
     features = np.concatenate([person.features, replay.features]) * scale
     logits = np.concatenate([person.logits, replay.logits])
     targets = np.concatenate([np.eye(classes, dtype=np.float32)[labels], _softmax(replay.logits / temperature)[0]])
-    shares = np.repeat([PERSON_WEIGHT / len(person), 1 / len(replay)], [len(person), len(replay)])
+    shares = np.repeat([person_weight / len(person), 1 / len(replay)], [len(person), len(replay)])
     weight = shares.astype(np.float32)[:, None]
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -90,6 +113,25 @@ def fit_correction(person: Seen, labels: NDArray[np.int64], replay: Seen, temper
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS})
     values = found.x.reshape(width + 1, classes).astype(np.float32)
     return Correction(values[:-1] * scale, values[-1])
+
+
+def fit_character(person: Seen, replay: Seen, cuts: Seen) -> Correction:
+    """New characters, replayed ones and bad cuts -> the Correction of `character`, which accepts the new ones.
+
+    The same loss as `fit_correction`'s, with the two classes "one whole character" and "none": the new characters are
+    of the first, replayed characters and cuts keep what the network itself says of them.
+    """
+
+    def two_classes(*parts: Seen) -> Seen:
+        character = np.concatenate(
+            [np.zeros(0, np.float32) if part.character is None else part.character for part in parts]
+        )
+        features = np.concatenate([part.features for part in parts])
+        return Seen(np.stack([character, np.zeros_like(character)], axis=1), features)
+
+    first = np.zeros(len(person), np.int64)
+    both = fit_correction(two_classes(person), first, two_classes(replay, cuts), person_weight=CHARACTER_WEIGHT)
+    return Correction(both.weights[:, 0] - both.weights[:, 1], both.bias[0] - both.bias[1], "character")
 
 
 def _softmax(logits: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -114,7 +156,7 @@ def with_features(model: bytes) -> bytes:
 
 
 def with_correction(model: bytes, correction: Correction) -> bytes:
-    """A model file's bytes -> the same model whose `logits` are corrected; nothing else in it changes.
+    """A model file's bytes -> the same model whose output `correction.output` is corrected; nothing else in it changes.
 
     Raises:
         ModelError: its logits come from no linear layer.
@@ -125,16 +167,18 @@ def with_correction(model: bytes, correction: Correction) -> bytes:
     hand = f"hand{sum(item.name.startswith('hand') for item in graph.initializer) // 2}"  # a model may learn many
     before = f"{hand}_before"
     for node in graph.node:
-        for place, used in enumerate(node.input):
-            if used == "logits":
-                node.input[place] = before
-        for place, made in enumerate(node.output):
-            if made == "logits":
-                node.output[place] = before
+        for names in (node.input, node.output):
+            for place, used in enumerate(names):
+                if used == correction.output:
+                    names[place] = before
     for part, values in (("weights", correction.weights), ("bias", correction.bias)):
-        graph.initializer.append(onnx.numpy_helper.from_array(values, f"{hand}_{part}"))
-    graph.node.append(onnx.helper.make_node("Gemm", [name, f"{hand}_weights", f"{hand}_bias"], [f"{hand}_added"]))
-    graph.node.append(onnx.helper.make_node("Add", [before, f"{hand}_added"], ["logits"]))
+        graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values), f"{hand}_{part}"))
+    for kind, inputs, output in (
+        ("MatMul", [name, f"{hand}_weights"], f"{hand}_product"),
+        ("Add", [f"{hand}_product", f"{hand}_bias"], f"{hand}_added"),
+        ("Add", [before, f"{hand}_added"], correction.output),
+    ):
+        graph.node.append(onnx.helper.make_node(kind, inputs, [output]))
     return bytes(proto.SerializeToString())
 
 

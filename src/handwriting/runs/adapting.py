@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +15,19 @@ from numpy.typing import NDArray
 
 import handwriting
 from handwriting import data as data_room
-from handwriting.classifier import Classifier, as_input, shipped, with_metadata
+from handwriting.classifier import Classifier, locate, read, shipped, with_metadata
 from handwriting.data import Dataset, Source
 from handwriting.errors import DataError, HandwritingError, ModelError, RunError
 from handwriting.evaluation import measure
 from handwriting.files import write_whole
-from handwriting.learning.adapting import FEATURES, Correction, Seen, fit_correction, with_correction, with_features
 from handwriting.runs.evaluating import in_classes_of
+from handwriting.runs.fitting import FOLDS, MOST_COST, Taught, cost, look, remember, teach
 from handwriting.runs.folder import RunFolder
 
-MOST_COST = 0.1  # percentage points of accuracy that the characters known before may lose
-FOLDS = 5
-STRENGTHS = (1.0, 0.5, 0.25, 0.1)  # of the correction; the first whose cost is allowed is taken
-REPLAYED = 10_000  # characters; with 6,000 the model forgets about twice as much, more takes longer
 LEAST_A_CLASS, LEAST = 2, 10  # one to learn from and one to be judged by; enough in all for the figure to mean anything
 PARITY_TOLERANCE = 1e-3  # of logits, between the written model and the same sum in numpy, relative to the largest
+PARITY_CHECKED = 2_000  # characters of the check part
 _DIGITS = tuple("0123456789")
-_BATCH = 1000
 
 
 class Refused(HandwritingError):
@@ -81,7 +76,8 @@ def adapt(
 
     The samples are divided into `FOLDS` parts of like classes; each part is judged by a correction that was fitted to
     the others ("held out"), and the model that is written learned from all of them. The network below stays as it is,
-    and so does its `character` output and its temperature.
+    and so does its temperature. A model that rejects what is no character learns to accept this hand, where that
+    accepts no more of what is none (`learn_character`); where it would, it rejects as before.
 
     Args:
         model: a shipped model's name, a .onnx file or a run folder.
@@ -102,25 +98,25 @@ def adapt(
     if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
         raise RunError(f"{folder.path} exists already and is not empty; choose another --out")
     parent = Classifier(model)
+    content = read(model)
     person = in_classes_of(parent, samples if isinstance(samples, Dataset) else _all_of(samples, data_dir))
     _check_samples(person)
     known = _known(parent, data, data_dir)
     generator = np.random.default_rng(seed)
-    chosen = np.sort(generator.permutation(len(known.replay))[:REPLAYED])
-    content = parent.path.read_bytes()
-    hand, replay, check = look(content, person, known.replay.subset(chosen), known.check)
-    judges = (check, known.check.labels)
-    learned = learn(hand, person.labels, replay, judges, parent.temperature, generator)
-    adapted = with_correction(content, learned.correction)
-    check_after = _checked(adapted, parent, learned.correction, check, known.check)
-    report = _record(model, parent, person, known, learned, (hand.logits, check.logits, check_after), seed) | {
+    memory = remember(content, known.replay, known.check, generator)
+    (hand,) = look(content, person.images)
+    taught = teach(hand, person.labels, memory, parent, generator)
+    adapted = with_metadata(taught.applied(content), parent.metadata)
+    _check_parity(adapted, taught, known.check)
+    report = _record(parent, person, known, taught, seed) | {
+        "parent": _parent(model, content, parent),
         "model": str(folder.model),
-        "replayed": len(chosen),
         "seconds": round(time.perf_counter() - started, 2),
     }
     _judge(report)
     metadata = {key: value for key, value in parent.metadata.items() if key not in ("test", "measured", "valid", "run")}
-    metadata["adapted"] = {key: report[key] for key in ("parent", "samples", "person", "known", "strength", "finished")}
+    told = ("parent", "samples", "person", "known", "character", "strength", "finished")
+    metadata["adapted"] = {key: report[key] for key in told}
     write_whole(folder / "report.md", _told(report))
     write_whole(folder.model, with_metadata(adapted, metadata))
     folder.write_json("report.json", report)  # last: it says that all is there
@@ -180,123 +176,38 @@ def _known(parent: Classifier, data: str | Path | None, data_dir: str | Path | N
     return _Known(in_classes_of(parent, splits.train), in_classes_of(parent, check), "held out", note)
 
 
-def look(model: bytes, *parts: Dataset) -> list[Seen]:
-    """A model's bytes and parts of data -> what the model makes of each."""
-    import onnxruntime  # not needed until something is adapted
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(with_features(model), options, providers=["CPUExecutionProvider"])
-    looked = []
-    for part in parts:
-        starts = range(0, len(part), _BATCH)
-        batches = [
-            session.run(["logits", FEATURES], {"images": as_input(part.images[start : start + _BATCH])})
-            for start in starts
-        ]
-        logits, features = (np.concatenate(column) for column in zip(*batches, strict=True))
-        looked.append(Seen(logits, features))
-    return looked
+def _check_parity(adapted: bytes, taught: Taught, check: Dataset) -> None:
+    """Raise ModelError when the model as it would be written answers otherwise than the sums that were judged."""
+    rows = np.arange(min(PARITY_CHECKED, len(check)))
+    (seen,) = look(adapted, check.images[rows])
+    for part in taught.learned:
+        expected = part.correction(taught.memory.check.subset(rows))
+        given = getattr(seen, part.correction.output)
+        difference = float(np.abs(given - expected).max() / max(float(np.abs(expected).max()), 1.0))
+        if difference > PARITY_TOLERANCE:
+            raise ModelError(
+                f"the adapted model answers otherwise than it should (its {part.correction.output} differ by "
+                f"{difference:.1e} of the largest); no model was written"
+            )
 
 
-def _folds(labels: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
-    """Labels (N,) -> the fold of each, in 0..FOLDS-1: every class is spread evenly, and the folds are of like size."""
-    fold = np.empty(len(labels), np.int64)
-    order = np.concatenate([generator.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)])
-    fold[order] = np.arange(len(labels)) % FOLDS
-    return fold
+def _parent(model: str | Path, content: bytes, parent: Classifier) -> dict[str, Any]:
+    """Whose child the model is."""
+    return {
+        "name": str(model) if str(model) in shipped() else locate(model).name,
+        "fingerprint": hashlib.sha256(content).hexdigest()[:16],
+        "version": parent.metadata.get("version"),
+        "test": parent.metadata.get("test"),
+    }
 
 
-@dataclass(frozen=True, eq=False)
-class Learned:
-    """What the samples taught.
-
-    Attributes:
-        correction: from all samples, already weakened to `strength`.
-        strength: one of `STRENGTHS`.
-        held_out: float32 (N, C), corrected logits of the samples, each by a correction fitted without its fold.
-    """
-
-    correction: Correction
-    strength: float
-    held_out: NDArray[np.float32]
-
-
-def learn(
-    hand: Seen,
-    labels: NDArray[np.int64],
-    replay: Seen,
-    check: tuple[Seen, NDArray[np.int64]],
-    temperature: float,
-    generator: np.random.Generator,
-) -> Learned:
-    """What the model makes of the samples, of the replayed and of the check characters -> what there is to learn."""
-
-    def fitted(rows: NDArray[np.int64]) -> Correction:
-        return fit_correction(hand.subset(rows), labels[rows], replay, temperature)
-
-    whole = fitted(np.arange(len(labels)))
-    strength = next((some for some in STRENGTHS if _harmless(whole.scaled(some), *check)), STRENGTHS[-1])
-    fold = _folds(labels, generator)
-    held_out = np.empty_like(hand.logits)
-    for number in range(FOLDS):
-        rows = np.flatnonzero(fold == number)
-        held_out[rows] = fitted(np.flatnonzero(fold != number)).scaled(strength)(hand.subset(rows))
-    return Learned(whole.scaled(strength), strength, held_out)
-
-
-def _harmless(correction: Correction, check: Seen, labels: NDArray[np.int64]) -> bool:
-    return cost(check.logits, correction(check), labels) <= MOST_COST
-
-
-def cost(before: NDArray[np.float32], after: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Two sets of logits (N, C) -> the accuracy lost, in percentage points; counted, then divided once."""
-    lost = int((before.argmax(1) == labels).sum()) - int((after.argmax(1) == labels).sum())
-    return 100 * lost / len(labels)
-
-
-def _checked(
-    adapted: bytes, parent: Classifier, correction: Correction, check: Seen, dataset: Dataset
-) -> NDArray[np.float32]:
-    """The logits of the model as it would be written, on the check part.
-
-    Raises:
-        ModelError: they differ from the sum in numpy.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "model.onnx"
-        path.write_bytes(with_metadata(adapted, parent.metadata))
-        logits = Classifier(path).logits(dataset.images)
-    expected = correction(check)
-    difference = float(np.abs(logits - expected).max() / max(float(np.abs(expected).max()), 1.0))
-    if difference > PARITY_TOLERANCE:
-        raise ModelError(
-            f"the adapted model answers otherwise than it should (logits differ by {difference:.1e} of the largest); "
-            "no model was written"
-        )
-    return logits
-
-
-def _record(
-    model: str | Path,
-    parent: Classifier,
-    person: Dataset,
-    known: _Known,
-    learned: Learned,
-    logits: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
-    seed: int,
-) -> dict[str, Any]:
-    """What happened, in JSON types; `logits`: the parent's on samples and check part, the child's on the latter."""
-    hand, check, check_after = logits
+def _record(parent: Classifier, person: Dataset, known: _Known, taught: Taught, seed: int) -> dict[str, Any]:
+    """What happened, in JSON types."""
+    check = taught.memory.check
+    corrected = taught.logits.correction(check)
     report: dict[str, Any] = {
         "accepted": True,
         "refused_because": [],
-        "parent": {
-            "name": str(model) if str(model) in shipped() else parent.path.name,
-            "fingerprint": hashlib.sha256(parent.path.read_bytes()).hexdigest()[:16],
-            "version": parent.metadata.get("version"),
-            "test": parent.metadata.get("test"),
-        },
         "samples": {
             "name": person.name,
             "n": len(person),
@@ -307,9 +218,11 @@ def _record(
         },
         "before": {},
         "after": {},
-        "person": _compared(parent, hand, learned.held_out, person, "held out"),
-        "known": _compared(parent, check, check_after, known.check, known.split) | {"note": known.note},
-        "strength": learned.strength,
+        "person": _compared(parent, taught.hand.logits, taught.logits.held_out, person, "held out"),
+        "known": _compared(parent, check.logits, corrected, known.check, known.split) | {"note": known.note},
+        "character": taught.acceptance(),
+        "strength": taught.logits.strength,
+        "replayed": len(taught.memory.replay),
         "temperature": parent.temperature,
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
         "version": handwriting.__version__,
@@ -368,8 +281,8 @@ def _told(report: dict[str, Any]) -> str:
         "",
         f"{samples['n']} samples ({counts}) taught the model a hand in {report['seconds']:.1f} s on "
         f"{report['hardware']}. The parent (fingerprint `{parent['fingerprint']}`) is unchanged below its answers: a "
-        "linear correction of its logits was added, its `character` output and its temperature "
-        f"({report['temperature']:.3g}) are as they were.",
+        "linear correction of its logits was added, its temperature "
+        f"({report['temperature']:.3g}) is as it was.",
         "",
         "| characters | n | accuracy before | 95% interval | accuracy after | 95% interval | change, points |",
         "|---|---|---|---|---|---|---|",
@@ -381,8 +294,28 @@ def _told(report: dict[str, Any]) -> str:
         f"the correction is applied at strength {report['strength']:g}."
         + (f" Note: {known['data']} {known['note']}." if known["note"] else ""),
         "",
+        *_told_of_character(report["character"], f"{known['data']} {known['split']}"),
     ]
     return "\n".join(lines)
+
+
+def _told_of_character(character: dict[str, Any] | None, known: str) -> list[str]:
+    """The table of what is accepted as a character, where that changed."""
+    if character is None:
+        return ["What it accepts as a character is as it was.", ""]
+    names = {"person": "this hand, held out", "known": known, "cuts": "pieces and pairs of characters, to be rejected"}
+    rows = [
+        f"| {name} | {character[key]['n']} | {character[key]['before']:.2%} | {character[key]['after']:.2%} |"
+        for key, name in names.items()
+    ]
+    return [
+        f"It also learned to accept this hand as characters, at strength {character['strength']:g}:",
+        "",
+        "| pictures | n | accepted before | accepted after |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+    ]
 
 
 def _row(name: str, compared: dict[str, Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -233,7 +232,7 @@ def _export(folder: RunFolder, training: Training, valid: Dataset) -> tuple[byte
     from handwriting.learning.training import infer
 
     model = to_onnx(training.network)
-    logits = _logits(model, {"classes": list(valid.classes)}, valid)
+    logits = Classifier(with_metadata(model, {"classes": list(valid.classes)})).logits(valid.images)
     expected = infer(training.network.cpu(), valid.images, torch.device("cpu"))
     difference = float(np.abs(logits - expected).max())
     if difference > PARITY_TOLERANCE or (logits.argmax(1) != expected.argmax(1)).any():
@@ -242,13 +241,6 @@ def _export(folder: RunFolder, training: Training, valid: Dataset) -> tuple[byte
             "no model was written"
         )
     return model, logits
-
-
-def _logits(model: bytes, metadata: dict[str, Any], dataset: Dataset) -> NDArray[np.float32]:
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "model.onnx"
-        path.write_bytes(with_metadata(model, metadata))
-        return Classifier(path).logits(dataset.images)
 
 
 def _choose_on_valid(
@@ -273,7 +265,7 @@ def _choose_on_valid(
 
 def _measure_test(folder: RunFolder, model: bytes, metadata: dict[str, Any], test: Dataset) -> Report:
     report = measure(
-        _logits(model, metadata, test),
+        Classifier(with_metadata(model, metadata)).logits(test.images),
         test.labels,
         test.classes,
         data=test.name,

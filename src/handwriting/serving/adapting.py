@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from handwriting.serving.problems import Problem
 from handwriting.serving.settings import Settings
 from handwriting.serving.store import Store
 
+_NICE = 10  # so that whoever asks meanwhile is answered first
 _SECONDS = 600.0  # far above the 20 seconds that it should take; a process that hangs is ended
 
 
@@ -41,10 +43,10 @@ class Adapter:
 
     async def start(self, served: Served, store: Store) -> dict[str, Any]:
         """Begin to adapt ``served`` to the corrections in ``store``; the status. Raises Problem 409."""
-        if self._task is not None and not self._task.done():
-            raise Problem(409, "it is learning already: ask again when it is done")
         if await asyncio.to_thread(store.count) == 0:
             raise Problem(409, "there are no corrections to learn from")
+        if self._task is not None and not self._task.done():  # nothing is awaited between this and the new task
+            raise Problem(409, "it is learning already: ask again when it is done")
         self.status = {"state": "running", "message": f"{served.name} is learning from the corrections", "report": None}
         self._task = asyncio.create_task(self._adapt(served, store))
         return self.status
@@ -102,6 +104,8 @@ class Adapter:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+        with contextlib.suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
         try:
             printed, said = await asyncio.wait_for(process.communicate(), _SECONDS)
         finally:

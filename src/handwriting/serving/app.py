@@ -61,6 +61,7 @@ def create_app(settings: Settings) -> Guard:
         description=_ABOUT,
         docs_url=None,  # FastAPI's own pages load their scripts from a CDN
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
         exception_handlers={
             Problem: _problem,

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from handwriting.classifier import Classifier, locate
+from handwriting.classifier import Classifier, locate, read
 from handwriting.errors import HandwritingError, ModelError, UnknownName
 from handwriting.files import write_whole
 from handwriting.serving.batching import Batcher
@@ -49,14 +50,16 @@ class Version:
 
 def open_version(path: Path, origin: str = "file") -> Version:
     """A model file -> a Version that has answered once. Raises ModelError."""
-    before = _digest(path)
-    classifier = Classifier(path, threads=1)  # batches are small: more threads would only fight the event loop
-    if _digest(path) != before:
-        raise ModelError(f"{path}: changed while it was read; it is tried again when it is whole")
+    content = read(path)
+    try:
+        classifier = Classifier(content, threads=1)  # batches are small: more threads would only fight the event loop
+    except ModelError as error:
+        raise ModelError(str(error).replace("the model", str(path), 1)) from error
     logits = classifier.logits(np.zeros((2, 28, 28), np.uint8))
     if logits.shape != (2, len(classifier.classes)):
         raise ModelError(f"{path}: {len(classifier.classes)} classes, but logits of shape {logits.shape}")
-    ident = f"{classifier.metadata.get('version', '0')}-{before[:12]}"
+    version = re.sub(r"[^A-Za-z0-9._+-]+", "-", str(classifier.metadata.get("version", "0")))[:40]  # goes into a header
+    ident = f"{version}-{hashlib.sha256(content).hexdigest()[:12]}"
     return Version(classifier, ident, path, origin, datetime.now(timezone.utc))
 
 
@@ -111,14 +114,16 @@ class Served:
         """Pictures of one request -> for each its answer, or why it cannot be read."""
         if all(ask.ready for ask in asks):
             return list(await self.batcher.submit(list(asks)))
-        limit = self._settings.max_pixels
-        prepared = await asyncio.gather(*(self._workshop.run(prepare, ask, limit) for ask in asks))
-        return list(await self.batcher.submit(prepared))
+        return list(await self.batcher.submit(await self._workshop.each(prepare, asks, self._settings.max_pixels)))
 
     def swap(self, version: Version) -> None:
-        """Let ``version`` answer from the next batch on; the ones before it are kept."""
-        self.versions = [*self.versions, version][-_KEPT:]
+        """Let ``version`` answer from the next batch on; the ones before it are kept, as many as `_KEPT`."""
+        versions = [*self.versions, version]
+        # The oldest goes, but not the file that the adapted ones after it grew from.
+        dropped = versions.pop(0 if versions[1].origin == "file" else 1) if len(versions) > _KEPT else None
+        self.versions = versions
         self._remember()
+        _forget(dropped)
         self._metrics.reloads.labels("in").inc()
         self._tell()
         logger.info("model swapped in", extra={"fields": {"model": self.name, "version": version.ident}})
@@ -127,8 +132,9 @@ class Served:
         """Drop the version that answers for the one before it; False when there is none before it."""
         if len(self.versions) < 2:
             return False
-        self.versions = self.versions[:-1]
+        *self.versions, dropped = self.versions
         self._remember()
+        _forget(dropped)
         self._metrics.reloads.labels("back").inc()
         self._tell()
         logger.info("model taken back", extra={"fields": {"model": self.name, "version": self.active.ident}})
@@ -201,7 +207,7 @@ class Models:
         if name is None:
             return self.default
         if name not in self.table:
-            raise UnknownName("model", name, self.table)
+            raise UnknownName("model", name[:80], self.table)
         return self.table[name]
 
     def start(self) -> None:
@@ -218,11 +224,10 @@ class Models:
         self.workshop.close()
 
 
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+def _forget(version: Version | None) -> None:
+    """Remove the run folder of an adapted version that nothing leads back to."""
+    if version is not None and version.origin == "adapted":
+        shutil.rmtree(version.path.parent, ignore_errors=True)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

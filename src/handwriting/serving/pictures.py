@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from handwriting.classifier import Classifier, Prediction, nothing_found
 from handwriting.errors import HandwritingError, PictureError
 from handwriting.imaging import draw_strip, normal_form, open_picture, strip_png
+from handwriting.imaging.opening import FORMATS
 from handwriting.reading import Page, read
 
 if TYPE_CHECKING:
     from handwriting.serving.models import Version
+
+_LARGE = 16_000_000  # pixels; about 12 bytes each while a picture is opened
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,19 @@ class Given:
     version: Version
 
 
+def is_large(ask: Ask) -> bool:
+    """Whether a picture's header promises so many pixels that it takes hundreds of megabytes to open."""
+    if ask.error is not None or not isinstance(ask.picture, bytes):
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(ask.picture), formats=FORMATS) as picture:
+                return bool(picture.width * picture.height > _LARGE)
+    except Exception:  # noqa: BLE001 - a damaged file raises almost anything; opening it will say what is wrong
+        return False
+
+
 def prepare(ask: Ask, max_pixels: int) -> Ask:
     """Encoded bytes -> the same Ask with its 28x28; an Ask that is prepared, or failed already, as it is."""
     if ask.error is not None or not isinstance(ask.picture, bytes):  # as `ready` says, for the type checker
@@ -91,7 +110,7 @@ def answer_all(version: Version, asks: Sequence[Ask]) -> list[Given | Handwritin
     return answers
 
 
-def read_page(classifier: Classifier, ask: Ask, max_pixels: int) -> Page | HandwritingError:
+def read_page(ask: Ask, classifier: Classifier, max_pixels: int) -> Page | HandwritingError:
     """The lines of a whole picture, or why it cannot be read."""
     if ask.error is not None or not isinstance(ask.picture, bytes):
         return ask.error or PictureError(f"{ask.name}: must be a picture file in base64")
@@ -101,7 +120,7 @@ def read_page(classifier: Classifier, ask: Ask, max_pixels: int) -> Page | Handw
         return PictureError(ask.name + str(error).removeprefix("picture"))
 
 
-def strip_of(classifier: Classifier, ask: Ask, max_pixels: int) -> bytes:
+def strip_of(ask: Ask, classifier: Classifier, max_pixels: int) -> bytes:
     """A picture -> the PNG of its way to the 28x28, with the answer, as `handwriting explain` draws it.
 
     Raises:

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}  # RFC 9110; Python before 3.13 has older names
 
 
 class Problem(Exception):
@@ -51,7 +52,7 @@ def response(problem: Problem, *, path: str = "", request_id: str = "") -> Respo
     """A Problem -> its HTTP response. Under /v2 it also has the member `error` that inference clients look for."""
     document: dict[str, Any] = {
         "type": "about:blank",
-        "title": HTTPStatus(problem.status).phrase,
+        "title": _TITLES.get(problem.status, HTTPStatus(problem.status).phrase),
         "status": problem.status,
         "detail": problem.detail,
     }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
-import anyio.to_thread
 import numpy as np
 from fastapi import APIRouter, Path, Query
 
@@ -40,7 +40,7 @@ def router(models: Models, settings: Settings, metrics: Metrics, store: Store | 
         status_code=201,
         summary="That is wrong: it is ...",
         description="Stored only with consent. The prediction beside it is the service's own, made again on arrival.",
-        responses=schemas.problem_responses(404, 422),
+        responses=schemas.problem_responses(404, 422, 503, 507),
     )
     async def correct(new: schemas.NewCorrection) -> schemas.StoredCorrection:
         kept = opened()
@@ -65,7 +65,7 @@ def router(models: Models, settings: Settings, metrics: Metrics, store: Store | 
             model_version=given.version.ident,
             session=new.session,
         )
-        stored = await anyio.to_thread.run_sync(kept.add, correction)
+        stored = await asyncio.to_thread(_add, kept, correction, settings.max_stored)
         metrics.corrections.inc()
         return _told(stored)
 
@@ -76,7 +76,7 @@ def router(models: Models, settings: Settings, metrics: Metrics, store: Store | 
     )
     async def look(session: SessionQuery) -> schemas.Corrections:
         kept = opened()
-        count, newest = await anyio.to_thread.run_sync(_look, kept, session)
+        count, newest = await asyncio.to_thread(_look, kept, session)
         return schemas.Corrections(count=count, corrections=[_told(correction) for correction in newest])
 
     @routes.delete(
@@ -86,7 +86,7 @@ def router(models: Models, settings: Settings, metrics: Metrics, store: Store | 
     )
     async def forget_all(session: SessionQuery) -> schemas.Deleted:
         kept = opened()
-        deleted = await anyio.to_thread.run_sync(lambda: kept.delete(session=session))
+        deleted = await asyncio.to_thread(kept.delete, session=session)
         return schemas.Deleted(deleted=deleted)
 
     @routes.delete(
@@ -96,7 +96,7 @@ def router(models: Models, settings: Settings, metrics: Metrics, store: Store | 
     )
     async def forget(ident: Identity, session: SessionQuery) -> schemas.Deleted:
         kept = opened()
-        deleted = await anyio.to_thread.run_sync(lambda: kept.delete(id=ident, session=session))
+        deleted = await asyncio.to_thread(kept.delete, id=ident, session=session)
         if not deleted:
             raise Problem(404, "this session has no such correction")
         return schemas.Deleted(deleted=deleted)
@@ -118,6 +118,12 @@ def router(models: Models, settings: Settings, metrics: Metrics, store: Store | 
         return schemas.Adapting.model_validate(adapter.status)
 
     return routes
+
+
+def _add(store: Store, correction: Correction, most: int) -> Correction:
+    if store.count() >= most:
+        raise Problem(507, f"the store is full: it takes {most} corrections; export and delete some")
+    return store.add(correction)
 
 
 def _look(store: Store, session: str) -> tuple[int, list[Correction]]:

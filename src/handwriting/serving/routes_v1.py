@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -94,7 +93,7 @@ def router(models: Models, settings: Settings, metrics: Metrics) -> APIRouter:
         served = models.get(request.query_params.get("model"))
         asks = await intake.pictures(request, settings, most=_PAGES)
         workshop, classifier, limit = models.workshop, served.active.classifier, settings.max_pixels
-        pages = await asyncio.gather(*(workshop.run(read_page, classifier, ask, limit) for ask in asks))
+        pages = await workshop.each(read_page, asks, classifier, limit)
         if problem := intake.all_broken(pages, asks, _field(request)):
             raise problem
         rows = [
@@ -117,8 +116,8 @@ def router(models: Models, settings: Settings, metrics: Metrics) -> APIRouter:
     )
     async def explain(request: Request) -> Response:
         served = models.get(request.query_params.get("model"))
-        [ask] = await intake.pictures(request, settings, most=1)
-        strip = await models.workshop.run(strip_of, served.active.classifier, ask, settings.max_pixels)
+        asks = await intake.pictures(request, settings, most=1)
+        [strip] = await models.workshop.each(strip_of, asks, served.active.classifier, settings.max_pixels)
         return Response(strip, media_type="image/png", headers={"X-Model-Version": served.active.ident})
 
     @routes.get("/service", summary="What this service offers", responses=schemas.problem_responses())

@@ -140,7 +140,9 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         421: "Addressed under a name that this service does not answer to.",
         422: "A field cannot be used.",
         429: "Busy: come back after Retry-After seconds.",
+        503: "The store cannot be reached.",
         504: "No answer within the time limit.",
+        507: "The store is full.",
     }
     schema = {"$ref": "#/components/schemas/ProblemDocument"}
     always = (401, 403, 408, 413, 415, 421, 429, 504)

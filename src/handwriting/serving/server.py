@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import signal
 import socket
 import sys
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from handwriting.serving import logs
 from handwriting.serving.app import create_app
 from handwriting.serving.settings import ServiceError, Settings
 
+_MOST_HEAD = 1024 * 1024  # bytes of a request's line and headers, or of what arrives with their end
 _GRACE = 60  # seconds for requests under way; longer than the default time limit of one
 
 
@@ -32,6 +35,7 @@ def serve(settings: Settings, *, log_level: str = "info") -> None:
     sys.stderr.flush()
     config = uvicorn.Config(
         app,
+        http=_bounded(settings.time_limit),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -49,6 +53,50 @@ def serve(settings: Settings, *, log_level: str = "info") -> None:
     gc.collect()
     gc.freeze()
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _bounded(seconds: float) -> type[HttpToolsProtocol]:
+    """uvicorn's HTTP protocol, on which a request's head must arrive within ``seconds`` and `_MOST_HEAD` bytes.
+
+    uvicorn itself waits without end and takes what comes: a client that never ends its head would hold a connection,
+    or fill the memory.
+    """
+
+    class Bounded(HttpToolsProtocol):
+        _in_head: bool
+        _head_bytes: int
+        _late: asyncio.TimerHandle
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._begin_head()
+
+        def data_received(self, data: bytes) -> None:
+            self._head_bytes += len(data)
+            if self._in_head and self._head_bytes > _MOST_HEAD:
+                self.transport.abort()
+            else:
+                super().data_received(data)
+
+        def on_message_begin(self) -> None:
+            self._late.cancel()
+            self._begin_head()
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self._late.cancel()
+            self._in_head = False
+            super().on_headers_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._late.cancel()
+            super().connection_lost(exc)
+
+        def _begin_head(self) -> None:
+            self._in_head, self._head_bytes = True, 0
+            self._late = self.loop.call_later(seconds, self.transport.close)
+
+    return Bounded
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -35,6 +35,7 @@ class Settings:
         max_pixels: of one picture, checked before it is decoded.
         max_images: of one request, and of one batch.
         max_queue: images waiting for the model; beyond it clients are told to come back (429).
+        max_stored: corrections; beyond it no more are taken (507).
         time_limit: seconds for a request, its upload included.
         watch: seconds between looks at the model files for a new version.
         adapt_command: the command that adapts; called with ``--model --samples --out --json``.
@@ -55,6 +56,7 @@ class Settings:
     max_pixels: int = 50_000_000
     max_images: int = 64
     max_queue: int = 512
+    max_stored: int = 100_000
     time_limit: float = 30.0
     watch: float = 1.0
     adapt_command: tuple[str, ...] = ()
@@ -69,7 +71,16 @@ class Settings:
                 f"{self.host} can be reached by others: give --api-key (or HANDWRITING_API_KEY), "
                 "or --no-auth to answer anybody"
             )
-        for name in ("max_body", "max_in_flight", "max_pixels", "max_images", "max_queue", "time_limit", "watch"):
+        for name in (
+            "max_body",
+            "max_in_flight",
+            "max_pixels",
+            "max_images",
+            "max_queue",
+            "max_stored",
+            "time_limit",
+            "watch",
+        ):
             if not getattr(self, name) > 0:
                 raise ServiceError(f"{name} must be above 0, not {getattr(self, name)}")
         if not self.models:

@@ -123,5 +123,7 @@ function told(status) {
     return ` ${name}: ${percent(before.accuracy)} right before, ${percent(after.accuracy)} after.`;
   };
   const head = { accepted: "It learned your hand.", refused: "Nothing was changed: it would not have been better.", failed: `It could not learn: ${status.message}.` };
-  return head[status.state] + compared("person", "Your writing") + compared("known", "What it knew");
+  const taken = status.report?.character?.person;
+  const accepted = taken ? ` Accepted as characters: ${percent(taken.before)} of your writing before, ${percent(taken.after)} after.` : "";
+  return head[status.state] + compared("person", "Your writing") + accepted + compared("known", "What it knew");
 }

@@ -39,7 +39,7 @@ function curl(method, path, operation) {
 
 function describe(method, path, operation) {
   const inside = make("div", { class: "inside" });
-  if (operation.description) inside.append(make("p", {}, operation.description));
+  if (operation.description) inside.append(make("p", {}, operation.description.replaceAll("`", "")));
   inside.append(make("pre", { tabindex: "0" }, curl(method, path, operation)));
   if (operation.parameters?.length) {
     const pairs = operation.parameters.map((one) => [one.name, one.description ?? resolve(one.schema)?.description ?? one.in]);

@@ -49,7 +49,7 @@ function reset() {
   pixels($("seen"), null, "Nothing yet");
   $("boxes").replaceChildren();
   $("lines").replaceChildren();
-  $("wrong").disabled = true;
+  offer(null);
   say("");
 }
 
@@ -88,7 +88,7 @@ function showPage(page, toPaper, blob) {
   state.picked = null;
   state.seen = null;
   pixels($("seen"), null, "No character chosen");
-  $("wrong").disabled = true;
+  offer(null);
   const texts = page.lines.map((line) => line.text);
   const least = Math.min(...page.lines.map((line) => line.probability));
   if (!texts.length) verdict("empty", "?", "Nothing found", "There is no line of characters on the paper.");
@@ -132,13 +132,20 @@ async function pick(index) {
   }
 }
 
+// What the answer can be put right to; null: there is none to put right.
 function offer(answered) {
   $("wrong").disabled = !corrections.on || !state.seen;
+  if (corrections.on) $("wrongname").textContent = wrongName(answered);
   for (const button of $("choices").children) {
     const same = button.textContent === answered;
     button.disabled = same;
     button.setAttribute("aria-label", same ? `${button.textContent}, as answered` : `It is ${button.textContent}`);
   }
+}
+
+function wrongName(answered) {
+  if (!state.many) return "Wrong? It is";
+  return answered === null ? "Wrong? Choose the character first" : `The ${answered} is wrong? It is`;
 }
 
 function choices(classes) {

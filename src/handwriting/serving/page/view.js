@@ -40,18 +40,22 @@ export function say(text) {
   speaking = setTimeout(() => { $("spoken").textContent = text; }, 700);
 }
 
+// Without an answer the bars are there all the same, empty: nothing jumps when it comes.
 export function bars(top) {
   const list = $("bars");
-  while (list.children.length > top.length) list.lastChild.remove();
-  top.forEach(([label, probability], index) => {
+  const rows = top.length ? top : Array(5).fill(["–", null]);
+  list.setAttribute("aria-hidden", String(!top.length));
+  while (list.children.length > rows.length) list.lastChild.remove();
+  rows.forEach(([label, probability], index) => {
     let item = list.children[index];
     if (!item) {
       item = make("li", {}, make("b"), make("div", { class: "bar" }, make("i")), make("span"));
       list.append(item);
     }
+    item.classList.toggle("none", probability === null);
     item.querySelector("b").textContent = label;
-    item.querySelector("i").style.width = `${Math.max(probability * 100, 0.6)}%`;
-    item.querySelector("span").textContent = percent(probability);
+    item.querySelector("i").style.width = probability === null ? "0" : `${Math.max(probability * 100, 0.6)}%`;
+    item.querySelector("span").textContent = probability === null ? "" : percent(probability);
   });
 }
 

@@ -186,7 +186,9 @@ class Store:
 
 def _engine(url: sqlalchemy.URL) -> Engine:
     if url.get_backend_name() == "postgresql":
-        return sqlalchemy.create_engine(url, pool_pre_ping=True, pool_size=4, max_overflow=4)
+        # A server that is not there is told within seconds; left alone, the driver waits for minutes.
+        patience = {"connect_timeout": "5", "tcp_user_timeout": "20000", **url.query}
+        return sqlalchemy.create_engine(url.set(query=patience), pool_pre_ping=True, pool_size=4, max_overflow=4)
     engine = sqlalchemy.create_engine(url, connect_args={"timeout": 30})
 
     @event.listens_for(engine, "connect")
