@@ -55,24 +55,32 @@ def write_table(records: Records, path: Path) -> None:
             f"training, test, figures, report, model file): {spread(processes, '{:.1f}')} s, n = {len(processes)}.",
         ]
     machines = sorted({one["hardware"] for one in records})
-    lines += ["", f"Hardware: {'; '.join(machines)}. The load beside each record is in the .json.", ""]
+    lines += ["", f"Hardware: {'; '.join(machines)}. The load beside each record is in the .json."]
+    if not any("cpu," not in one["hardware"] for one in records):
+        lines += ["", "No GPU was at hand: nothing here was measured on one."]
+    lines.append("")
     write_whole(path, "\n".join(lines))
 
 
 def _main_table(trainings: dict[str, Records]) -> list[str]:
     lines = [
-        "| recipe | n | epochs | seconds an epoch | seconds in all | seconds to 99.0% | test accuracy | parameters |"
-        " classic's time / its |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| recipe | n | threads | epochs | seconds an epoch | seconds in all | seconds to 99.0% | test accuracy |"
+        " parameters | classic's time / its |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    classic = statistics.mean(one["seconds"] for one in trainings["classic"]) if "classic" in trainings else None
+    # Times are compared only with as many threads.
+    classic = {
+        threads: statistics.mean(one["seconds"] for one in trainings["classic"] if one["threads"] == threads)
+        for threads in {one["threads"] for one in trainings.get("classic", [])}
+    }
     for row, runs in trainings.items():
         seconds = [one["seconds"] for one in runs]
         times = [reached(one["curve"]) for one in runs]
         there = [time for time in times if time is not None]
         missing = f" ({len(runs) - len(there)} of {len(runs)} never)" if len(there) < len(runs) else ""
-        ratio = f"{classic / statistics.mean(seconds):.3g}" if classic else ""
-        cells = [TITLES[row], str(len(runs)), str(max(one["epochs"] for one in runs))]
+        threads = runs[0]["threads"]
+        ratio = f"{classic[threads] / statistics.mean(seconds):.3g}" if threads in classic else ""
+        cells = [TITLES[row], str(len(runs)), str(threads), str(max(one["epochs"] for one in runs))]
         cells += [spread([one["seconds"] / one["epochs"] for one in runs]), spread(seconds)]
         cells += [(spread(there) if there else "") + missing, percent([one["test_accuracy"] for one in runs])]
         lines.append("| " + " | ".join([*cells, f"{runs[0]['parameters']:,}", ratio]) + " |")
