@@ -47,7 +47,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     """What a record says of where it was measured: the machine in words, and how busy it was."""
     bfloat16 = "with" if native_bfloat16(device) else "without"
     words = f"{tables.hardware()}, {devices.describe(device)}, {bfloat16} bfloat16, torch {torch.__version__}"
-    return {"hardware": words, "threads": torch.get_num_threads(), "load": tables.load_average()}
+    return {"hardware": words, "load": tables.load_average()}
 
 
 def accuracy(network: nn.Module, part: Dataset, device: torch.device) -> float:
