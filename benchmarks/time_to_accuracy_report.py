@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ def write_table(records: Records, path: Path) -> None:
     }
     lines = ["# Seconds to accuracy", "", "![accuracy over seconds](../images/time_to_accuracy.png)", ""]
     lines += [*_main_table(trainings), "", *_every_seed(trainings)]
+    missing = [title for row, title in TITLES.items() if row not in trainings]
+    if missing:
+        lines += ["", f"Not measured yet: {', '.join(missing)}."]
     for title, part in (
         ("Members and views of the same `strong` networks", _together(records)),
         ("Seconds of one epoch as the training set grows", _growth(records)),
@@ -54,25 +58,39 @@ def write_table(records: Records, path: Path) -> None:
             "`handwriting train --data mnist --recipe fast` as a whole process, from start to exit (import, data, "
             f"training, test, figures, report, model file): {spread(processes, '{:.1f}')} s, n = {len(processes)}.",
         ]
-    machines = sorted({one["hardware"] for one in records})
-    lines += ["", f"Hardware: {'; '.join(machines)}. The load beside each record is in the .json.", ""]
+    machines: dict[str, list[str]] = {}
+    for one in records:
+        name = one["row"].split(",")[0]
+        if name not in machines.setdefault(one["hardware"], []):
+            machines[one["hardware"]].append(name)
+    places = [f"{', '.join(sorted(rows))}: {place}" for place, rows in machines.items()]
+    lines += ["", f"Hardware: {'; '.join(places)}. The load beside each record is in the .json."]
+    if not any("cpu," not in one["hardware"] for one in records):
+        lines += ["", "No GPU was at hand: nothing here was measured on one."]
+    lines.append("")
     write_whole(path, "\n".join(lines))
 
 
 def _main_table(trainings: dict[str, Records]) -> list[str]:
     lines = [
-        "| recipe | n | epochs | seconds an epoch | seconds in all | seconds to 99.0% | test accuracy | parameters |"
-        " classic's time / its |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| recipe | n | threads | epochs | seconds an epoch | seconds in all | seconds to 99.0% | test accuracy |"
+        " parameters | classic's time / its |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    classic = statistics.mean(one["seconds"] for one in trainings["classic"]) if "classic" in trainings else None
+    # Times are compared only on the same machine with as many threads.
+    classic = {
+        place: statistics.mean(one["seconds"] for one in trainings["classic"] if one["hardware"] == place)
+        for place in {one["hardware"] for one in trainings.get("classic", [])}
+    }
     for row, runs in trainings.items():
         seconds = [one["seconds"] for one in runs]
         times = [reached(one["curve"]) for one in runs]
         there = [time for time in times if time is not None]
         missing = f" ({len(runs) - len(there)} of {len(runs)} never)" if len(there) < len(runs) else ""
-        ratio = f"{classic / statistics.mean(seconds):.3g}" if classic else ""
-        cells = [TITLES[row], str(len(runs)), str(max(one["epochs"] for one in runs))]
+        place = runs[0]["hardware"]
+        ratio = f"{classic[place] / statistics.mean(seconds):.3g}" if place in classic else ""
+        threads = re.findall(r"(\d+) threads", place)
+        cells = [TITLES[row], str(len(runs)), *threads, str(max(one["epochs"] for one in runs))]
         cells += [spread([one["seconds"] / one["epochs"] for one in runs]), spread(seconds)]
         cells += [(spread(there) if there else "") + missing, percent([one["test_accuracy"] for one in runs])]
         lines.append("| " + " | ".join([*cells, f"{runs[0]['parameters']:,}", ratio]) + " |")

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from handwriting import data
 from handwriting.data import Dataset, Splits
 from handwriting.errors import TrainingError, UnknownName
 from handwriting.learning import training as training_module
 from handwriting.learning.augment import augment, erase, shift, warp
+from handwriting.learning.device import native_bfloat16
 from handwriting.learning.networks import NETWORKS, Ensemble, Fast, adjust, build
 from handwriting.learning.optimizing import SCHEDULES, Average, learning_rate
 from handwriting.learning.recipes import _RANGES, RECIPES, Recipe, recipe
@@ -168,6 +170,39 @@ def test_each_part_of_the_augmentation_has_an_effect(option: str, images: torch.
     assert not torch.equal(augment(images, changed, seeded(3)), images.float() / 255)
 
 
+def test_in_the_calm_end_of_a_training_warps_are_half_as_strong(images: torch.Tensor) -> None:
+    plan = recipe("strong", warp=1.0, calm=0.25)
+    halved, whole = recipe("strong", warp=0.5, calm=0.0), recipe("strong", warp=1.0, calm=0.0)
+    assert torch.equal(augment(images, plan, seeded(4), 0.74), augment(images, whole, seeded(4)))
+    assert torch.equal(augment(images, plan, seeded(4), 0.75), augment(images, halved, seeded(4)))
+    assert torch.equal(augment(images, whole, seeded(4), 0.99), augment(images, whole, seeded(4)))
+
+
+def test_a_training_tells_the_augmentation_how_far_it_is(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = []
+
+    def watched(images: torch.Tensor, _recipe: Recipe, _generator: torch.Generator, done: float) -> torch.Tensor:
+        shares.append(done)
+        return images.float() / 255
+
+    monkeypatch.setattr(training_module, "augment", watched)
+    list(Training(recipe("fast", epochs=2, batch_size=48), few.train, few.valid, CPU).epochs())
+    assert shares == [0.0, 0.25, 0.5, 0.75]
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_no_step_waits_for_the_device(name: str, few: Splits) -> None:
+    """Fake tensors have no values: whatever asks for one in the loop (`item`, `tolist`, a mask) raises there."""
+    training = Training(recipe(name, batch_size=32, erase=0.5, average=20), few.train, few.valid, CPU)
+    seen: list[int] = []
+    with (
+        FakeTensorMode(allow_non_fake_inputs=True),
+        pytest.raises(DataDependentOutputException),  # the epoch's own loss, once, after its last step
+    ):
+        training._train_epoch(1, lambda done, _count: seen.append(done))
+    assert seen == [32, 64, 96]
+
+
 # --- schedules, averages, precision -----------------------------------------------------------------------------------
 
 
@@ -213,6 +248,13 @@ def test_without_native_bfloat16_a_recipe_computes_in_float32(few: Splits, monke
         return epoch.train_loss
 
     assert loss(False, "bfloat16") == loss(True, "float32") != loss(True, "bfloat16")
+
+
+@pytest.mark.parametrize("amx", [True, False])
+def test_a_cpu_computes_in_bfloat16_only_where_it_has_tiles_for_it(amx: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)  # slower than float32: not enough
+    assert native_bfloat16(CPU) is amx
 
 
 # --- ensembles and views ----------------------------------------------------------------------------------------------

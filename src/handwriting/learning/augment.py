@@ -16,15 +16,23 @@ from handwriting.learning.recipes import Recipe
 # At strength 1; chosen on MNIST's valid part. Radians, shares and, for moves, shares of half the width.
 TURN, SLANT, ZOOM, ASPECT, MOVE = 0.22, 0.2, 0.12, 0.1, 0.16
 ELASTIC, ELASTIC_CELLS = 0.045, 7
+CALM = 0.5  # of its strength is left of a warp in the calm end of a training
 
 
-def augment(images: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
-    """A batch uint8 (N, 28, 28) -> float32 (N, 28, 28) in [0, 1], changed as the recipe says."""
+def augment(images: Tensor, recipe: Recipe, generator: Generator, done: float = 0.0) -> Tensor:
+    """A batch uint8 (N, 28, 28) -> float32 (N, 28, 28) in [0, 1], changed as the recipe says.
+
+    Args:
+        images: the batch.
+        recipe: what is done to it.
+        generator: all that is drawn comes from it.
+        done: the share of the training that is done, in [0, 1): warps are weaker in the recipe's calm end.
+    """
     if recipe.shift:
         images = shift(images, recipe.shift, generator)
     pixels = images.float().div_(255)
     if recipe.warp:
-        pixels = warp(pixels, recipe.warp, generator)
+        pixels = warp(pixels, recipe.warp * (CALM if done >= 1 - recipe.calm else 1.0), generator)
     if recipe.photo:
         pixels = photograph(pixels.unsqueeze(1), generator, recipe.photo).squeeze(1)
     if recipe.erase:
@@ -38,9 +46,11 @@ def shift(images: Tensor, reach: int, generator: Generator) -> Tensor:
     One move a batch is one crop, which costs nothing; over the steps of an epoch it serves as well as one an image.
     """
     height, width = images.shape[1:]
-    drawn = torch.randint(0, 2 * reach + 1, (2,), generator=generator, device=generator.device)
-    down, right = drawn.tolist()
-    return F.pad(images, (reach, reach, reach, reach))[:, down : down + height, right : right + width]
+    drawn = torch.randint(0, 2 * reach + 1, (2, 1), generator=generator, device=generator.device).to(images.device)
+    rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
+    padded = F.pad(images, (reach, reach, reach, reach))
+    # By index, not by slice: the numbers stay on the device, and a GPU need not be waited for.
+    return padded.index_select(1, rows + drawn[0]).index_select(2, columns + drawn[1])
 
 
 def warp(images: Tensor, strength: float, generator: Generator) -> Tensor:
@@ -62,8 +72,16 @@ def warp(images: Tensor, strength: float, generator: Generator) -> Tensor:
     grid = F.affine_grid(torch.stack([across, down], 1), [count, 1, height, width], align_corners=False)
     shape = (count, 2, ELASTIC_CELLS, ELASTIC_CELLS)
     field = torch.randn(shape, generator=generator, device=generator.device).to(images.device)
-    bend = F.interpolate(field, size=(height, width), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
+    # Bicubic interpolation is linear: two small products do in 0.5 ms a batch what `interpolate` takes 4 ms for.
+    rows, columns = _bicubic(ELASTIC_CELLS, height, field), _bicubic(ELASTIC_CELLS, width, field)
+    bend = torch.einsum("hi,ncij,wj->nhwc", rows, field, columns)
     return F.grid_sample(images.unsqueeze(1), grid + bend * ELASTIC * strength, align_corners=False).squeeze(1)
+
+
+def _bicubic(cells: int, size: int, like: Tensor) -> Tensor:
+    """The matrix (size, cells) that interpolates `cells` values bicubically to `size`, on the device of `like`."""
+    units = torch.eye(cells, device=like.device, dtype=like.dtype)
+    return F.interpolate(units[None, None], size=(size, cells), mode="bicubic", align_corners=False)[0, 0]
 
 
 def erase(images: Tensor, chance: float, generator: Generator) -> Tensor:

@@ -34,7 +34,11 @@ def describe(device: torch.device) -> str:
 
 
 def native_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies in bfloat16 itself: an emulated one is slower than float32."""
+    """Whether a device multiplies faster in bfloat16 than in float32.
+
+    Of CPUs only those with AMX do: AVX512-BF16 alone, whose products are half as many a cycle, took 1.9 times as long
+    for a convolution as float32 (3x3, 64 to 64 channels, forward and backward, one core).
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())

@@ -36,6 +36,8 @@ class Recipe:
         average: the weights kept are a moving average over about this many steps; 0 keeps the last. In 0..100000.
         shift: each batch moves by up to this many pixels, in 0..8.
         warp: strength of turning, slanting, zooming, moving and bending each character, in [0, 3]; 0 is none.
+        calm: share of the training, its end, in which warps are half as strong: the network, which has met much more
+            than people write, gets used to what they do write. In [0, 1].
         photo: share of each batch that is degraded as a camera and paper would, in [0, 1].
         erase: share of each batch that loses a box of its pixels, in [0, 1].
         precision: "bfloat16" computes so where the device does it natively, and as "float32" elsewhere.
@@ -65,6 +67,7 @@ class Recipe:
     average: int = 0
     shift: int = 0
     warp: float = 0.0
+    calm: float = 0.0
     photo: float = 0.0
     erase: float = 0.0
     precision: str = "float32"
@@ -118,6 +121,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "average": (0, 100_000),
     "shift": (0, 8),
     "warp": (0.0, 3.0),
+    "calm": (0.0, 1.0),
     "photo": (0.0, 1.0),
     "erase": (0.0, 1.0),
     "ensemble": (1, 16),
@@ -175,7 +179,7 @@ RECIPES: dict[str, Recipe] = {
             learning_rate=0.01,
             schedule="cosine",
             batch_size=256,
-            epochs=80,
+            epochs=60,
             least_steps=4000,
             warm_up=0.15,
             beta2=0.99,
@@ -183,6 +187,7 @@ RECIPES: dict[str, Recipe] = {
             label_smoothing=0.1,
             average=160,
             warp=1.0,
+            calm=0.25,
             precision="bfloat16",
         ),
     )

@@ -133,10 +133,11 @@ class Training:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(_mix(recipe.seed, number))
             for step, batch in enumerate(order.split(recipe.batch_size)):
-                rate = learning_rate(recipe, (number - 1 + step / steps) / recipe.epochs)
+                done = (number - 1 + step / steps) / recipe.epochs
+                rate = learning_rate(recipe, done)
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate
-                cross_entropy, right = self._step(batch, drawing)
+                cross_entropy, right = self._step(batch, drawing, done)
                 if self._average:
                     self._average.update((number - 1) * steps + step + 1)
                 total += cross_entropy * len(batch)
@@ -145,11 +146,11 @@ class Training:
                     progress(step * recipe.batch_size + len(batch), count)
         return float(total) / count, float(correct) / count
 
-    def _step(self, batch: Tensor, drawing: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: Tensor, drawing: torch.Generator, done: float) -> tuple[Tensor, Tensor]:
         """One step on these indices -> (mean cross-entropy, how many answers were right, of all members)."""
         recipe = self.recipe
         batch = batch.repeat(recipe.ensemble)  # each member sees the same characters, each with its own draws
-        images, labels = augment(self._images[batch], recipe, drawing), self._labels[batch]
+        images, labels = augment(self._images[batch], recipe, drawing, done), self._labels[batch]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
             logits = self._learner(images)
         logits = logits.float()
