@@ -53,12 +53,11 @@ class Scene:
 
 @dataclass(frozen=True)
 class Written:
-    """A line on no paper: ink float32 (h, w) in 0..1, owners uint8 (h, w), labels; `middle`: its row of mid-height."""
+    """A line on no paper: ink float32 (h, w) in 0..1, owners uint8 (h, w) and labels as a Scene's."""
 
     ink: Float
     owners: Bytes
     labels: tuple[int, ...]
-    middle: float
 
 
 def write(material: Material, height: float, rng: Rng, first: int = 1, longest: int = MOST_MARKS) -> Written:
@@ -97,7 +96,7 @@ def write(material: Material, height: float, rng: Rng, first: int = 1, longest: 
         ys, xs = np.nonzero(solid)
         np.maximum.at(frontier, ys + top, xs + left)
     end = int(np.flatnonzero(line.any(0)).max()) + 3
-    return Written(line[:, :end], owners[:, :end], tuple(marks), tall / 2)
+    return Written(line[:, :end], owners[:, :end], tuple(marks))
 
 
 def stroke(mark: Bytes, height: float, slant: float, aspect: float, thin: float) -> Float:
