@@ -12,6 +12,7 @@ classifier is trusted beside it, and calibrates. MNIST test is not opened.
 from __future__ import annotations
 
 import argparse
+import io
 import platform
 import time
 from pathlib import Path
@@ -154,15 +155,16 @@ def kept(path: Path, made: Any) -> Lines:
     if not path.exists():
         lines = made()
         widths, counts = [image.shape[2] for image in lines.images], [len(own) for own in lines.labels]
-        path.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()
         np.savez(
-            path,
+            content,
             widths=widths,
             counts=counts,
             images=np.concatenate(lines.images, 2),
             labels=np.concatenate(lines.labels),
             places=np.concatenate(lines.places),
         )
+        write_whole(path, content.getvalue())
     with np.load(path) as file:
         columns, marks = np.cumsum(file["widths"])[:-1], np.cumsum(file["counts"])[:-1]
         return Lines(
@@ -215,6 +217,7 @@ def main() -> None:
         "data": {"name": "mnist", "fingerprint": splits.train.fingerprint()},
         "recipe": {
             "epochs": options.epochs,
+            "late": options.late,
             "scenes": options.scenes,
             "written": options.written,
             "seed": options.seed,

@@ -214,7 +214,7 @@ def _photograph(ink: Float, owners: Bytes, rules: Float, height: float, rng: Rng
 
 
 def _light(size: tuple[int, int], rng: Rng) -> Float:
-    """Light (H, W) in 0.3..1: an exposure, a smooth field, and at times a soft-edged shadow."""
+    """Light (H, W) in 0.2..1: an exposure, a smooth field, and at times a soft-edged shadow."""
     wide, high = size
     coarse = rng.uniform(rng.uniform(0.5, 1), 1, (3, 4)).astype(np.float32)
     coarse *= np.float32(rng.uniform(0.5, 1))

@@ -181,8 +181,8 @@ def _prepared(
         images[index, :, :, left : left + image.shape[2]] = torch.from_numpy(image)
     images.div_(255)
 
-    def draw(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(*(shape or (count,)), generator=generator)
+    def draw(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(count, generator=generator)
 
     # One affine map a line, output to input: x = stretch u + slant v, y = tilt u + zoom v + move; half sides are 1.
     stretch, zoom, slant, move = draw(0.88, 1.18), draw(0.85, 1.18), draw(-0.3, 0.3), draw(-0.15, 0.15)

@@ -116,11 +116,12 @@ class Spelled:
 def spell(sheet: Sheet, strip: Strip, cuts: Cuts, candidates: list[Candidate], model: LineModel) -> Spelled:
     """A line with its cuts and candidates -> Spelled."""
     answers = model.answers(ribbon(sheet, strip))
-    at = bounds(cuts, strip, answers)
+    run_on = crossing(answers)
+    at = bounds(cuts, strip, run_on)
     start, end = (np.array([getattr(candidate, side) for candidate in candidates]) for side in ("start", "end"))
     spelled = one_digit(answers, at, int((at[end] - at[start]).max()))
     # A digit's run of equal answers is one digit: a cut through it must not make two.
-    unbroken = np.log(np.maximum(1 - crossing(answers)[at], 1e-9))
+    unbroken = np.log(np.maximum(1 - run_on[at], 1e-9))
     labels = spelled[start, at[end] - at[start]] + unbroken[start]
     passed = no_digit(answers, at)
     until = np.concatenate([[0.0], np.cumsum(passed)])
@@ -177,17 +178,17 @@ def weigh(
     )
 
 
-def bounds(cuts: Cuts, strip: Strip, answers: Array) -> NDArray[np.int64]:
-    """A line's cuts (n,) -> the answer (n,) at which each begins, 0 to T, never falling.
+def bounds(cuts: Cuts, strip: Strip, run_on: Array) -> NDArray[np.int64]:
+    """A line's cuts (n,), what `crossing` gives (T + 1, C) -> the answer (n,) where each begins, 0 to T, never falling.
 
     Where a cut passes the line's middle, or, up to ``ASIDE`` answers aside, where least of a digit runs across.
     """
-    columns, high = len(answers), strip.mask.shape[0]
+    columns, high = len(run_on) - 1, strip.mask.shape[0]
     rows = np.clip(np.rint(strip.middle + strip.slope * cuts.paths.mean(1)), 0, high - 1).astype(np.int64)
     places = (cuts.paths[np.arange(len(rows)), rows] + 0.5) * HEIGHT / strip.height + RIM
     at = np.clip(np.rint(places / STRIDE), 0, columns).astype(np.int64)
     near = np.clip(at[:, None] + np.array(sorted(range(-ASIDE, ASIDE + 1), key=abs)), 0, columns)
-    at = near[np.arange(len(at)), np.rint(20 * crossing(answers).max(1)[near]).argmin(1)]
+    at = near[np.arange(len(at)), np.rint(20 * run_on.max(1)[near]).argmin(1)]
     at[0], at[-1] = 0, columns
     return np.maximum.accumulate(at)
 
