@@ -13,13 +13,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handwriting.data import Dataset
+from handwriting.data import Dataset, Source, split
 
 Float = NDArray[np.float32]
 Generator = np.random.Generator
 
 SPACINGS = ("touching", "tight", "normal", "wide")
 INKS = {"blue": (38, 52, 140), "black": (28, 27, 32), "pencil": (88, 88, 92), "green": (28, 96, 60)}
+TABLES = {
+    "oak": (120, 85, 55),
+    "pine": (180, 150, 115),
+    "black": (35, 30, 30),
+    "anthracite": (60, 60, 65),
+    "grey": (150, 150, 150),
+    "blue": (90, 110, 130),
+}
 RULE_COLOURS = ((120, 150, 210), (150, 150, 155), (90, 90, 95), (200, 90, 90))
 
 
@@ -60,6 +68,18 @@ class Bank:
         chosen = rng.choice(own, length, replace=length > len(own))
         text = "".join(self.digits.classes[self.digits.labels[index]] for index in chosen)
         return text, [self.digits.images[index].astype(np.float32) / 255 for index in chosen]
+
+
+def strangers(source: Source) -> Dataset:
+    """Digits of MNIST's train part that no shipped model learned from, of writers strange to the line network.
+
+    The classifier keeps a fifth of all digits out (the split by class), the line network a fifth of all writers.
+    """
+    unseen = split(source).valid
+    writers = split(source, by="writer").valid.writers
+    if unseen.writers is None or writers is None:
+        raise ValueError("fields need writers: put qmnist_writers.npz beside the MNIST files")
+    return unseen.subset(np.flatnonzero(np.isin(unseen.writers, writers)))
 
 
 def compose_field(bank: Bank, rng: Generator) -> Composed:
@@ -138,6 +158,41 @@ def compose_page(bank: Bank, rng: Generator, longest: int = 1600) -> Composed:
         "back": "shows through" if sheet.behind is not None else "clean",
     }
     return Composed(picture, tuple(texts), seen, conditions)
+
+
+def on_table(page: Composed, rng: Generator, longest: int = 1600) -> Composed:
+    """A page's photo, laid on a table and seen by a camera that is not right above it."""
+    high, wide = page.picture.shape[:2]
+    corners = np.array([(0, 0), (wide, 0), (wide, high), (0, high)], np.float64)
+    tilt, side, angle = rng.uniform(0, 0.3), rng.uniform(-0.12, 0.12), np.radians(rng.uniform(-10, 10))
+    nearness = 1 + tilt * (corners[:, 1] / high - 0.5) - side * (corners[:, 0] / wide - 0.5)
+    seen = (corners - corners.mean(0)) * nearness[:, None] * (1, 1 - 0.5 * tilt)
+    seen = seen @ np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
+    extent = np.ptp(seen, axis=0)
+    aspect = 4 / 3 if extent[0] > extent[1] else 3 / 4
+    tall = max(extent[0] / aspect, extent[1]) / rng.uniform(0.72, 0.95)
+    frame = np.array((tall * aspect, tall))
+    scale = longest / frame.max()
+    seen = (seen - seen.min(0) + (frame - extent) * rng.uniform(0.3, 0.7, 2)) * scale
+    size = (round(frame[0] * scale), round(frame[1] * scale))
+    matrix = cv2.getPerspectiveTransform(corners.astype(np.float32), seen.astype(np.float32))
+    name = str(rng.choice(list(TABLES)))
+    grain = rng.normal(0, 0.12, (size[1] // 40 + 2, size[0] // 4 + 2)).astype(np.float32)
+    table = np.array(TABLES[name], np.float32) * (1 + cv2.resize(grain, size, interpolation=cv2.INTER_CUBIC)[..., None])
+    table *= float(np.median(page.picture)) / rng.uniform(200, 240)  # one exposure for both
+    cover = cv2.warpPerspective(np.ones((high, wide), np.float32), matrix, size)
+    table *= 1 - 0.4 * cv2.GaussianBlur(np.roll(cover, (6, 6), (0, 1)), (0, 0), 8)[..., None]  # the sheet's shadow
+    paper = cv2.warpPerspective(page.picture.astype(np.float32), matrix, size)
+    view = table + cover[..., None] * (paper - table)
+    view = view * lighting("gradient", (size[1], size[0]), 0.6, rng)[..., None] + rng.normal(0, 3, (*cover.shape, 1))
+    owners = cv2.warpPerspective(page.owners, matrix, size, flags=cv2.INTER_NEAREST)
+    conditions = {**page.conditions, "table": name, "tilt": "under 0.15" if tilt < 0.15 else "0.15 to 0.3"}
+    return Composed(
+        _packed(view.astype(np.float32), int(rng.integers(70, 96))),
+        page.texts,
+        np.asarray(owners, np.uint8),
+        conditions,
+    )
 
 
 def write_line(
@@ -264,11 +319,14 @@ def photograph(
     noise = float(rng.uniform(0, grain))
     view = view + rng.normal(0, noise, (*view.shape[:2], 1)) + rng.normal(0, noise / 3, view.shape)
     owners = cv2.warpPerspective(sheet.owners, matrix, size, flags=cv2.INTER_NEAREST)
-    quality = int(rng.integers(60, 96))
+    return _packed(view, int(rng.integers(60, 96))), np.asarray(owners, np.uint8)
+
+
+def _packed(view: Float, quality: int) -> NDArray[np.uint8]:
+    """RGB levels (H, W, 3) -> uint8, as a JPEG file of this quality gives them back."""
     shot = np.clip(np.rint(view), 0, 255).astype(np.uint8)[..., ::-1]
     _, encoded = cv2.imencode(".jpg", shot, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    seen = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
-    return np.ascontiguousarray(seen), np.asarray(owners, np.uint8)
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
 
 
 def camera(

@@ -1,6 +1,6 @@
-"""Fits what `reading` weighs candidates by, on fields composed from MNIST *valid* digits.
+"""Fits what `reading` weighs candidates by, on fields composed from digits that neither network learned from.
 
-Half of the valid writers are for fitting, the other half for the calibration and for the figures that it prints.
+Half of their writers are for fitting, the other half for the calibration and for the figures that it prints.
 MNIST test is not opened.
 
     python benchmarks/tune_reading.py pieces --data-dir DIR    # cuts and pieces alone: writes weights.json
@@ -17,12 +17,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from compose import Bank, Composed, compose_field, compose_page
+from compose import Bank, Composed, compose_field, compose_page, strangers
 from numpy.typing import NDArray
 
 from handwriting.classifier import Classifier, load, with_metadata
 from handwriting.data import load as load_data
-from handwriting.data import split
 from handwriting.evaluation import wilson_interval
 from handwriting.files import write_whole
 from handwriting.reading.calibration import MOST_LEAD, Calibration
@@ -62,7 +61,7 @@ def study(composed: Composed, classifier: Classifier, model: LineModel | None) -
     """A composed picture -> its lines as `read` finds them, with the truth."""
     sheet = lay_out(composed.picture)
     size = (sheet.mask.shape[1], sheet.mask.shape[0])
-    owners = cv2.warpAffine(
+    owners = cv2.warpPerspective(
         composed.owners, sheet.way_back, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     ).astype(np.int64)
     totals = np.bincount(owners[sheet.mask > 0], minlength=256)
@@ -364,10 +363,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=READING)
     options = parser.parse_args()
     classifier = load(options.model)
-    valid = split(load_data("mnist", data_dir=options.data_dir)).valid
-    if valid.writers is None:
+    digits = strangers(load_data("mnist", data_dir=options.data_dir))
+    if digits.writers is None:
         raise SystemExit("tune_reading: writers are needed: put qmnist_writers.npz beside the MNIST files")
-    halves = [Bank(valid.subset(np.flatnonzero(valid.writers % 2 == half))) for half in (0, 1)]
+    halves = [Bank(digits.subset(np.flatnonzero(digits.writers % 2 == half))) for half in (0, 1)]
     fit = compose(halves[0], options.seed, options.fields, options.pages)
     check = compose(halves[1], options.seed + 1, options.fields // 2, options.pages // 2)
     if options.what == "pieces":

@@ -16,6 +16,7 @@ from handwriting.classifier import Classifier
 from handwriting.cli.app import app
 from handwriting.errors import PictureError
 from handwriting.reading import annotated, luhn_holds, read
+from tests.imaging.drawn_pictures import on_table
 
 Picture = NDArray[np.uint8]
 Paper = Callable[..., Picture]
@@ -196,3 +197,16 @@ def test_a_blank_page_is_no_error(tmp_path: Path) -> None:
 def test_a_picture_that_is_none_is_refused(digits: Classifier) -> None:
     with pytest.raises(PictureError):
         read(b"no picture", model=digits)
+
+
+def test_a_sheet_on_a_table_is_read_and_its_boxes_lie_in_the_photo(paper: Paper, digits: Classifier) -> None:
+    sheet = paper("4096", "150", "27183", size=(700, 600))
+    corners = np.array([(260.0, 90.0), (830.0, 130.0), (900.0, 930.0), (120.0, 880.0)])
+    picture = on_table(sheet, corners, (1100, 1000))
+    page = read(picture, model=digits)
+    assert [line.text for line in page.lines] == ["4096", "150", "27183"]
+    for line in page.lines:
+        for x, y, w, h in (character.box for character in line.characters):
+            inside = picture[y : y + h, x : x + w, 0]
+            assert inside.min() < 100 < np.percentile(inside, 95)  # ink on paper
+            assert cv2.pointPolygonTest(corners.astype(np.float32), (x + w / 2, y + h / 2), measureDist=False) > 0

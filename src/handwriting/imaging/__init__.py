@@ -3,6 +3,7 @@
 from handwriting.imaging.ink import ink_map
 from handwriting.imaging.normal import NormalForm, Step, fit_ink, normal_form
 from handwriting.imaging.opening import PictureLike, open_picture
+from handwriting.imaging.paper import find_paper, from_above
 from handwriting.imaging.strip import draw_strip, strip_png
 
 __all__ = [
@@ -10,7 +11,9 @@ __all__ = [
     "PictureLike",
     "Step",
     "draw_strip",
+    "find_paper",
     "fit_ink",
+    "from_above",
     "ink_map",
     "normal_form",
     "open_picture",

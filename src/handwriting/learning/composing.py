@@ -65,7 +65,7 @@ def write(material: Material, height: float, rng: Rng, first: int = 1, longest: 
     images, labels = material.hands[int(rng.integers(len(material.hands)))]
     count = int(rng.integers(1, longest + 1))
     chosen = rng.integers(len(labels), size=count)
-    strange = rng.random(count) < rng.choice((0.0, 0.2, 1.0), p=(0.84, 0.12, 0.04))
+    strange = rng.random(count) < rng.choice((0.0, 0.2, 1.0), p=(0.81, 0.12, 0.07))
     slant, aspect = rng.normal(0, 0.12), float(np.exp(rng.normal(0.04, 0.18)))
     thin, jitter = rng.uniform(-0.1, 0.2), rng.uniform(0, 0.08)
     strokes, marks = [], []

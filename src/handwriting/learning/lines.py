@@ -31,6 +31,7 @@ RATE, WARM_UP, COOL_DOWN, WEIGHT_DECAY = 0.0025, 0.05, 0.45, 0.02  # the second 
 AVERAGE = 400  # steps that the weights handed out are an average over
 LARGEST_GRADIENT = 5.0  # norm: a batch of illegible lines must not throw the weights about
 _Size = int | tuple[int, int]
+BEND, BEND_CELL = 1.0, 6  # pixels: the most (standard deviation) that a ribbon is bent by, and how wide a bend is
 PLACE_WEIGHT = 0.5  # of the loss on where the digits stand, beside that on which they are
 
 
@@ -107,14 +108,11 @@ def train_lines(
     epochs: int,
     generator: Generator,
     batch: int = 32,
-    rate: float = RATE,
-    start: nn.Module | None = None,
 ) -> Iterator[LinesEpoch]:
     """``lines`` of each epoch, counted from 1 -> one LinesEpoch at a time, by AdamW, warmed up and cooled down.
 
     The loss is that of CTC (all alignments of the true text), and cross-entropy at each answer: the middle half of a
     mark is to answer its class, all else blank. The second makes learning quick and keeps answers in their places.
-    ``rate`` is the level learning rate. Training goes on from the weights of ``start``, which stays as it is.
 
     Raises:
         TrainingError: fewer lines than a batch, or a loss that is not finite.
@@ -124,14 +122,12 @@ def train_lines(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         network = LineNetwork()
-        if start is not None:
-            network.load_state_dict(start.state_dict())
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = Average(network, AVERAGE)
         weights = [value for value in network.parameters() if value.ndim > 1]
         others = [value for value in network.parameters() if value.ndim <= 1]
         groups = [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, rate, betas=(0.9, 0.99), fused=True)
+        optimizer = torch.optim.AdamW(groups, RATE, betas=(0.9, 0.99), fused=True)
         step = 0
         for number in range(1, epochs + 1):
             material = lines(number)
@@ -143,7 +139,7 @@ def train_lines(
             for place, rows in enumerate(batches):
                 done = (number - 1 + place / len(batches)) / epochs
                 for group in optimizer.param_groups:
-                    group["lr"] = rate * min(1.0, (done + 1e-3) / WARM_UP, (1 - done) / COOL_DOWN)
+                    group["lr"] = RATE * min(1.0, (done + 1e-3) / WARM_UP, (1 - done) / COOL_DOWN)
                 loss = _loss(network, *_prepared(material, rows, generator))
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
@@ -189,7 +185,11 @@ def _prepared(
     across = torch.stack([stretch, slant * ROWS / wide, torch.zeros(count)], 1)
     down = torch.stack([draw(-0.04, 0.04) * wide / ROWS, zoom, move], 1)
     grid = F.affine_grid(torch.stack([across, down], 1), [count, 2, ROWS, wide], align_corners=False)
-    images = F.grid_sample(images, grid, align_corners=False)
+    # Other hands: the ribbon is bent as rubber (Simard et al. 2003, section 2), so no digit is seen twice.
+    cells = (ROWS // BEND_CELL, wide // BEND_CELL)
+    field = draw(0, BEND)[:, None, None, None] * torch.randn(count, 2, *cells, generator=generator)
+    bend = F.interpolate(field, (ROWS, wide), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
+    images = F.grid_sample(images, grid + bend * torch.tensor([2 / wide, 2 / ROWS]), align_corners=False)
     places = []
     for index, row in enumerate(rows):
         left = (wide - lines.images[row].shape[2]) // 2

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handwriting.imaging import find_paper, from_above
 from handwriting.reading.rules import without_rules
 
 Float = NDArray[np.float32]
@@ -28,7 +29,7 @@ class Sheet:
         strength: float32 (h, w) in 0..1: how much ink, 0 where there is none.
         mask: uint8 (h, w), 1 on ink.
         ruled: float32 (h, w) in 0..1: ``strength`` before rules and boxes were taken out.
-        way_back: float64 (2, 3): from (x, y, 1) on the sheet to the original picture's pixels.
+        way_back: float64 (3, 3): the homography from (x, y, 1) on the sheet to the original picture's pixels.
         size: (W, H) of the original picture.
     """
 
@@ -40,16 +41,25 @@ class Sheet:
 
     def box(self, xs: NDArray[np.int64], ys: NDArray[np.int64]) -> tuple[int, int, int, int]:
         """Sheet pixels -> the box (x, y, w, h) around them in the original picture."""
-        edges = np.array([(xs.min(), ys.min())], np.float64) if len(xs) == 0 else np.stack([xs, ys], 1) + 0.5
-        seen = edges @ self.way_back[:, :2].T + self.way_back[:, 2]
-        half = 0.5 * float(np.hypot(*self.way_back[:, 0]))
+        middles = np.stack([xs, ys], 1) + 0.5
+        seen = cv2.perspectiveTransform(middles[None], self.way_back)[0]
+        aside = cv2.perspectiveTransform(middles[None, :1] + (1, 0), self.way_back)[0, 0]
+        half = 0.5 * float(np.hypot(*(aside - seen[0])))
         low = np.clip(np.floor(seen.min(0) - half + 0.01), 0, np.array(self.size) - 1)
         high = np.clip(np.ceil(seen.max(0) + half - 0.01), low + 1, self.size)
         return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
 
 def lay_out(picture: NDArray[np.uint8]) -> Sheet:
-    """uint8 (H, W, 3) RGB -> Sheet: scaled to a working size, flattened, deskewed, rules and grids removed."""
+    """uint8 (H, W, 3) RGB -> Sheet: seen from above where a sheet of paper lies on something else, scaled to a working
+    size, flattened, deskewed, rules and grids removed."""
+    whole = (picture.shape[1], picture.shape[0])
+    paper = find_paper(picture)
+    back: NDArray[np.float64] = np.eye(3)
+    if paper is not None:
+        matrix, seen = from_above(paper)
+        picture = np.asarray(cv2.warpPerspective(picture, matrix, seen, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+        back = np.asarray(np.linalg.inv(matrix), np.float64)
     high, wide = picture.shape[:2]
     scale = min(1.0, WORK_LONGEST / max(high, wide))
     if min(high, wide) * scale < WORK_SHORTEST and max(high, wide) < WORK_LONGEST / 2:
@@ -77,9 +87,9 @@ def lay_out(picture: NDArray[np.uint8]) -> Sheet:
     if strong.size:
         ruled = np.clip(ruled / max(float(np.percentile(strong, 60)), 0.02), 0, 1)
     strength = ruled * cv2.dilate(mask, np.ones((3, 3), np.uint8))
-    back = cv2.invertAffineTransform(turn) / scale
-    back[:, 2] += back[:, :2] @ (x, y)
-    return Sheet(np.asarray(strength, np.float32), mask, np.asarray(ruled, np.float32), back, (wide, high))
+    unturned = np.vstack([cv2.invertAffineTransform(turn) / scale, (0, 0, 1)])
+    back = back @ unturned @ np.array([(1.0, 0, x), (0, 1.0, y), (0, 0, 1.0)])
+    return Sheet(np.asarray(strength, np.float32), mask, np.asarray(ruled, np.float32), back, whole)
 
 
 def flatten(picture: NDArray[np.uint8]) -> tuple[Float, Float]:

@@ -1,0 +1,97 @@
+"""A sheet of paper on a table: found where it is, and nowhere else."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from handwriting.imaging import find_paper, from_above, normal_form
+from tests.imaging.drawn_pictures import Picture, likeness, on_paper, on_table, seven, shadow
+
+SIZE = (1000, 800)
+ASKEW = np.array([(210.0, 90.0), (760.0, 130.0), (900.0, 700.0), (120.0, 640.0)])
+
+
+def sheet(ink: NDArray[np.float32] | None = None, light: float | NDArray[np.float32] = 225.0) -> Picture:
+    plain = on_paper(np.zeros((600, 700), np.float32) if ink is None else ink, light)
+    return np.repeat(plain[..., None], 3, 2)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+@pytest.mark.parametrize("shade", [30.0, 130.0])
+def test_corners_are_found_clockwise_from_the_top_left_a_little_inside(turns: int, shade: float) -> None:
+    picture = np.ascontiguousarray(np.rot90(on_table(sheet(), ASKEW, SIZE, shade), turns))
+    found = find_paper(picture)
+    assert found is not None
+    true = ASKEW.copy()
+    for turn in range(turns):  # counter-clockwise: (x, y) -> (y, width - x)
+        true = np.stack([true[:, 1], (SIZE[0] if turn % 2 == 0 else SIZE[1]) - true[:, 0]], 1)
+    true = np.roll(true, -int(true.sum(1).argmin()), 0)
+    assert np.abs(found - true).max() < 12
+    inside = [cv2.pointPolygonTest(true.astype(np.float32), corner.tolist(), measureDist=True) for corner in found]
+    assert min(inside) > 0  # nothing of the table, nor of the sheet's own shadow
+    left_top = found.sum(1).argmin()
+    assert left_top == 0
+
+
+def test_shadows_and_writing_do_not_hide_it() -> None:
+    ink = np.zeros((600, 700), np.float32)
+    ink[100:300, 100:250] = seven(200, 150)
+    assert find_paper(on_table(sheet(ink, shadow(600, 700)), ASKEW, SIZE)) is not None
+
+
+def test_one_side_may_be_the_pictures_own_edge() -> None:
+    below = np.array([(210.0, 300.0), (760.0, 290.0), (790.0, 800.0), (150.0, 800.0)])
+    found = find_paper(on_table(sheet(), below, SIZE))
+    assert found is not None
+    assert np.abs(found - below).max() < 16
+
+
+def boxed(thick: int) -> Picture:
+    page = sheet(cv2.copyMakeBorder(seven(), 200, 200, 275, 275, cv2.BORDER_CONSTANT).astype(np.float32))
+    cv2.rectangle(page, (100, 100), (600, 500), (40, 40, 40), thick)
+    return page
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [sheet(), sheet(light=shadow(600, 700)), boxed(2), boxed(9), sheet()[:150, :300], sheet()[:100]],
+    ids=["blank", "shadow", "box", "thick box", "small", "strip"],
+)
+def test_there_is_none_where_paper_fills_the_picture(picture: Picture) -> None:
+    assert find_paper(picture) is None
+
+
+def test_a_sheet_cut_at_three_sides_is_no_sheet() -> None:
+    lower = np.array([(0.0, 300.0), (1000.0, 320.0), (1000.0, 800.0), (0.0, 800.0)])
+    assert find_paper(on_table(sheet(), lower, SIZE)) is None  # a hard shadow would look the same
+
+
+def test_from_above_takes_the_corners_to_a_rectangle() -> None:
+    matrix, (wide, high) = from_above(ASKEW)
+    seen = cv2.perspectiveTransform(ASKEW[None], matrix)[0] + 0.5
+    assert np.allclose(seen, [(0, 0), (wide, 0), (wide, high), (0, high)], atol=1)
+    assert wide >= np.hypot(*(ASKEW[1] - ASKEW[0]))
+
+
+def test_a_character_on_the_sheet_is_found_and_its_mask_lies_in_the_photo() -> None:
+    ink = np.zeros((600, 700), np.float32)
+    ink[150:350, 100:250] = seven(200, 150)
+    picture = on_table(sheet(ink), ASKEW, SIZE)
+    form = normal_form(picture)
+    assert likeness(form.image, normal_form(on_paper(seven())).image) > 0.8
+    assert [step.name for step in form.steps][:2] == ["picture", "paper"]
+    assert form.mask.shape == picture.shape[:2]
+    dark = picture[form.mask].mean()
+    assert dark < 100 < picture[300, 600].mean()
+    x, y, w, h = form.box or (0, 0, 0, 0)
+    assert form.mask[y : y + h, x : x + w].sum() == form.mask.sum() > 500
+
+
+def test_an_empty_sheet_is_empty() -> None:
+    form = normal_form(on_table(sheet(), ASKEW, SIZE))
+    assert form.empty
+    assert form.box is None
+    assert not form.mask.any()
