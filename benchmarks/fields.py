@@ -215,11 +215,10 @@ def speed(bank: Bank, classifier: Classifier) -> dict[str, float]:
 def picture_for_readme(bank: Bank, classifier: Classifier, out: Path) -> None:
     """A generated sheet on a table, annotated, as docs/images/read.jpg; the strangers' digits, the first such."""
     rng = np.random.default_rng(42)
-    page = compose_page(bank, rng, longest=1200)
-    wanted = {"paper": "red grid", "light": "shadow", "exposure": "bright"}
+    wanted = {"paper": "red grid", "light": "shadow", "exposure": "bright", "table": "oak"}
+    page = on_table(compose_page(bank, rng, longest=1200), rng, longest=1200)
     while len(page.texts) < 4 or any(page.conditions[name] != value for name, value in wanted.items()):
-        page = compose_page(bank, rng, longest=1200)
-    page = on_table(page, rng, longest=1200)
+        page = on_table(compose_page(bank, rng, longest=1200), rng, longest=1200)
     drawn = annotated(page.picture, read(page.picture, model=classifier))
     write_whole(out, cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes())
 

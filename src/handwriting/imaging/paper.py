@@ -13,6 +13,7 @@ Bytes = NDArray[np.uint8]
 
 SEARCH_LONGEST = 400  # pixels: of the small picture on which the sheet is looked for; rules and thin pens vanish in it
 LEAST_LONGEST, LEAST_SHORTEST = 320, 150  # pixels; smaller pictures are cut to the writing already
+BRIGHT, DARKEST = 235.0, 20.0  # levels: the picture's lightest parts are brought to the one, were they above the other
 LEAST_AREA = 0.12  # of the picture
 JUMPS = (6, 10, 16, 26)  # of lightness or colour between neighbours, of 255, that end a smooth region; all are tried
 STEP = 9.0  # of lightness or colour across the sheet's edge: rules have the same paper on both sides
@@ -37,6 +38,7 @@ def find_paper(picture: Bytes) -> Array | None:
     size = (wide // shrink, high // shrink)
     small = cv2.resize(picture[: size[1] * shrink, : size[0] * shrink], size, interpolation=cv2.INTER_AREA)
     small = small if picture.ndim == 3 else cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)
+    small = cv2.convertScaleAbs(small, alpha=BRIGHT / max(float(np.percentile(small[::4, ::4], 99)), DARKEST))
     colours = cv2.cvtColor(cv2.medianBlur(cv2.medianBlur(small, 5), 5), cv2.COLOR_RGB2LAB)
     found: list[Array] = []
     kernel = np.ones((3, 3), np.uint8)
