@@ -26,6 +26,7 @@ from tables import markdown, write
 from handwriting.classifier import Classifier, Prediction, load
 from handwriting.errors import PictureError
 from handwriting.evaluation import wilson_interval
+from handwriting.reading import read
 
 LOOK_ALIKES = "OolISsZzB"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm"}
@@ -40,8 +41,8 @@ class Crop:
     answer: Prediction | None
 
 
-def crops(folder: Path, classifier: Classifier, limit: int | None) -> list[Crop]:
-    """All pictures in the class subfolders, answered; at most ``limit`` a class, evenly spread."""
+def labelled(folder: Path, limit: int | None) -> list[tuple[Path, str]]:
+    """All pictures in the class subfolders with their labels; at most ``limit`` a class, evenly spread."""
     files = [
         (path, sub.name.rpartition("_")[2])
         for sub in sorted(folder.iterdir())
@@ -50,7 +51,12 @@ def crops(folder: Path, classifier: Classifier, limit: int | None) -> list[Crop]
     ]
     if not files:
         raise SystemExit(f"{folder}: no pictures in class subfolders such as {folder}/7/a.png")
-    found = []
+    return files
+
+
+def crops(folder: Path, classifier: Classifier, limit: int | None) -> list[Crop]:
+    """The pictures that `labelled` finds, answered."""
+    files, found = labelled(folder, limit), []
     for start in range(0, len(files), BATCH):
         part = files[start : start + BATCH]
         answers = classifier.predict_each([path for path, _ in part])
@@ -171,6 +177,22 @@ def letters_report(found: list[Crop]) -> tuple[str, dict[str, object]]:
     return text, {**figures, "by_letter": {letter: taken[letter] / total[letter] for letter in sorted(total)}}
 
 
+def read_report(folder: Path, classifier: Classifier, limit: int | None) -> tuple[str, dict[str, object]]:
+    """The same crops through `read` -> how many of them gave any digit that is not rejected, look-alikes apart."""
+    files = labelled(folder, limit)
+    some = [
+        any(not character.rejected for line in page.lines for character in line.characters)
+        for page in read([path for path, _ in files], model=classifier)
+    ]
+    rows: list[list[object]] = []
+    figures: dict[str, object] = {}
+    for name, alike in (("letters, look-alikes apart", False), ("look-alikes", True)):
+        own = [got for (_, label), got in zip(files, some, strict=True) if (label in LOOK_ALIKES) == alike]
+        rows.append([name, len(own), share(sum(own), len(own))])
+        figures[name] = {"n": len(own), "some_digit": sum(own) / max(len(own), 1)}
+    return markdown(["read as some digit", "n", "share (95% Wilson)"], rows), figures
+
+
 def main() -> None:
     """Measure and write docs/results/crops.md and .json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -199,6 +221,8 @@ def main() -> None:
     if options.letters:
         text, figures["letters"] = letters_report(crops(options.letters, classifier, limit))
         parts.append(f"## Letters\n\n{text}")
+        text, figures["letters_read"] = read_report(options.letters, classifier, limit)
+        parts.append(f"The same letters through `read`, where any accepted digit counts:\n\n{text}")
     print("\n".join(parts))
     if not options.quick:
         threshold = f"Rejected: character below {classifier.reject_below}, the model's own threshold.\n\n"
