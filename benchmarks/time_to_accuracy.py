@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,8 @@ def machine(device: torch.device) -> dict[str, Any]:
     """What a record says of where it was measured: the machine in words, and how busy it was."""
     bfloat16 = "with" if native_bfloat16(device) else "without"
     words = f"{tables.hardware()}, {devices.describe(device)}, {bfloat16} bfloat16, torch {torch.__version__}"
+    if "OMP_WAIT_POLICY" in os.environ:  # how threads wait for each other: PASSIVE takes half as long again
+        words += f", OMP_WAIT_POLICY={os.environ['OMP_WAIT_POLICY']}"
     return {"hardware": words, "load": tables.load_average()}
 
 
