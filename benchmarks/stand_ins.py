@@ -13,6 +13,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import torch
+from compose import INKS, Composed, on_table
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -152,6 +153,19 @@ def phone_photo(digit: Digit, rng: np.random.Generator) -> bytes:
     return _photo(page, rng, light=rng.uniform(0.6, 0.95), depth=rng.uniform(0.4, 0.9), noise=4, shade=shade, side=side)
 
 
+def sheet_on_table(digit: Digit, rng: np.random.Generator) -> bytes:
+    """A photo of 1,600 pixels: a sheet on a table, at a slant, with one digit on it, 60 to 350 pixels high."""
+    shape = (900, 1200) if rng.random() < 0.5 else (1200, 900)
+    ink = digit.ink(rng.uniform(-1.5, 1.5))
+    ink = _resized(ink, rng.uniform(60, 350) / max(ink.shape))
+    top, left = (int(rng.uniform(0.1, 0.9) * (room - own)) for room, own in zip(shape, ink.shape, strict=True))
+    page = _placed(ink, shape, top, left)[..., None] * rng.uniform(0.5, 0.9)
+    colour = np.array(INKS[str(rng.choice(list(INKS)))], np.float32)
+    sheet = _bytes(rng.uniform(200, 245) * (1 - page) + colour * page)
+    photo = on_table(Composed(sheet, (str(digit.label),), np.zeros(shape, np.uint8)), rng)
+    return _png(photo.picture.astype(np.float32))
+
+
 def _lines(paper: str, shape: tuple[int, ...], box: tuple[int, ...], rng: np.random.Generator) -> Alpha:
     """What is printed on the paper, 0..1."""
     drawn = np.zeros(shape, np.float32)
@@ -225,13 +239,14 @@ def _png(levels: NDArray[np.floating]) -> bytes:
 
 
 Maker = Callable[[Digit, np.random.Generator], bytes]
-# what it stands for, how a picture is made, how many; MNIST's digits first, then drawn ones
+# what it stands for, which digits, how a picture is made, how many; each kind's seed is its place
 KINDS: tuple[tuple[str, str, Maker, int], ...] = (
     ("16 x 16, tight (as USPS)", "MNIST", tight_16, 3000),
     ("8 x 8, counted (as UCI)", "MNIST", counted_8, 3000),
     ("pen crops, 30 to 70 pixels", "MNIST", pen_crop, 3000),
     ("phone photos, 200 to 4,000 pixels", "MNIST", phone_photo, 500),
     ("pen crops, 30 to 70 pixels", "drawn", pen_crop, 2000),
+    ("sheets on a table, 1,600 pixels", "MNIST", sheet_on_table, 300),
 )
 
 
