@@ -3,7 +3,7 @@
 from handwriting.imaging.ink import ink_map
 from handwriting.imaging.normal import NormalForm, Step, fit_ink, normal_form
 from handwriting.imaging.opening import PictureLike, open_picture
-from handwriting.imaging.paper import find_paper, from_above
+from handwriting.imaging.paper import find_paper, from_above, shrunk
 from handwriting.imaging.strip import draw_strip, strip_png
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "ink_map",
     "normal_form",
     "open_picture",
+    "shrunk",
     "strip_png",
 ]

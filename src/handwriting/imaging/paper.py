@@ -33,13 +33,11 @@ def find_paper(picture: Bytes) -> Array | None:
     high, wide = picture.shape[:2]
     if max(high, wide) < LEAST_LONGEST or min(high, wide) < LEAST_SHORTEST:
         return None
-    # By a whole number, and without the last rows that are left over: three times as quick as to any size.
-    shrink = -(-max(high, wide) // SEARCH_LONGEST)
-    size = (wide // shrink, high // shrink)
-    small = cv2.resize(picture[: size[1] * shrink, : size[0] * shrink], size, interpolation=cv2.INTER_AREA)
-    small = small if picture.ndim == 3 else cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)
-    small = cv2.convertScaleAbs(small, alpha=BRIGHT / max(float(np.percentile(small[::4, ::4], 99)), DARKEST))
-    colours = cv2.cvtColor(cv2.medianBlur(cv2.medianBlur(small, 5), 5), cv2.COLOR_RGB2LAB)
+    small = shrunk(picture, SEARCH_LONGEST)
+    size, shrink = small.shape[1::-1], wide // small.shape[1]
+    bright = cv2.convertScaleAbs(small, alpha=BRIGHT / max(float(np.percentile(small[::4, ::4], 99)), DARKEST))
+    bright = bright if picture.ndim == 3 else cv2.cvtColor(bright, cv2.COLOR_GRAY2RGB)
+    colours = cv2.cvtColor(cv2.medianBlur(cv2.medianBlur(bright, 5), 5), cv2.COLOR_RGB2LAB)
     found: list[Array] = []
     kernel = np.ones((3, 3), np.uint8)
     jumps = reduce(cv2.max, cv2.split(cv2.subtract(cv2.dilate(colours, kernel), cv2.erode(colours, kernel))))
@@ -57,6 +55,19 @@ def find_paper(picture: Bytes) -> Array | None:
         return None
     largest = max(found, key=lambda corners: cv2.contourArea(corners.astype(np.float32)))
     return np.asarray((_inset(largest, RIM) + 0.5) * shrink - 0.5, np.float64)
+
+
+def shrunk(picture: Bytes, longest: int) -> Bytes:
+    """uint8 (H, W) or (H, W, 3) -> the same, at most ``longest`` pixels wide and high, averaged.
+
+    By a whole number, the last rows and columns that are left over cut off: three times as quick as to any size.
+    """
+    times = -(-max(picture.shape[:2]) // longest)
+    size = (picture.shape[1] // times, picture.shape[0] // times)
+    if times == 1 or min(size) == 0:
+        return picture
+    part = picture[: size[1] * times, : size[0] * times]
+    return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def from_above(corners: Array) -> tuple[Array, tuple[int, int]]:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handwriting.imaging import find_paper, from_above
+from handwriting.imaging import find_paper, from_above, shrunk
 from handwriting.reading.rules import without_rules
 
 Float = NDArray[np.float32]
@@ -103,11 +103,7 @@ def flatten(picture: NDArray[np.uint8]) -> tuple[Float, Float]:
         picture, grey = 255 - picture, np.asarray(255 - grey, np.uint8)
     red = np.ascontiguousarray(picture[..., 0])
     # Which channel is decided on a small picture: a page's flattening is a good part of its reading's time.
-    scale = min(1.0, CHANNEL_SIDE / max(grey.shape))
-    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    small, small_red = (
-        _taken(np.asarray(cv2.resize(level, size, interpolation=cv2.INTER_AREA), np.uint8)) for level in (grey, red)
-    )
+    small, small_red = (_taken(shrunk(level, CHANNEL_SIDE)) for level in (grey, red))
     seen = (small[0] > 4 * small[1]) & (small[0] > 0.5 * float(small[0].max()))
     enough = seen.any() and float(np.median(small_red[0][seen])) > 0.8 * float(np.median(small[0][seen]))
     return _taken(red if enough else grey)
@@ -139,8 +135,7 @@ def _is_light_on_dark(grey: NDArray[np.uint8]) -> bool:
 
     Third powers: ink is little and far from the paper, shadows and gradients are wide and near it.
     """
-    scale = min(1.0, 240 / max(grey.shape))
-    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small = shrunk(grey, 240)
     around = cv2.medianBlur(small, max(5, min(small.shape) // 2) | 1)
     out = small.astype(np.float64) - around
     return float((np.maximum(out, 0) ** 3).sum()) > 1.5 * float((np.maximum(-out, 0) ** 3).sum())
