@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from handwriting.imaging import find_paper, from_above, normal_form
+from handwriting.imaging import find_paper, normal_form, paper_alone
+from handwriting.imaging.paper import from_above
 from tests.imaging.drawn_pictures import Picture, likeness, on_paper, on_table, seven, shadow
 
 SIZE = (1000, 800)
@@ -23,8 +24,10 @@ def sheet(ink: NDArray[np.float32] | None = None, light: float | NDArray[np.floa
 @pytest.mark.parametrize("shade", [30.0, 130.0])
 def test_corners_are_found_clockwise_from_the_top_left_a_little_inside(turns: int, shade: float) -> None:
     picture = np.ascontiguousarray(np.rot90(on_table(sheet(), ASKEW, SIZE, shade), turns))
-    found = find_paper(picture)
-    assert found is not None
+    paper = find_paper(picture)
+    assert paper is not None
+    assert paper.whole
+    found = paper.corners
     true = ASKEW.copy()
     for turn in range(turns):  # counter-clockwise: (x, y) -> (y, width - x)
         true = np.stack([true[:, 1], (SIZE[0] if turn % 2 == 0 else SIZE[1]) - true[:, 0]], 1)
@@ -44,9 +47,10 @@ def test_shadows_and_writing_do_not_hide_it() -> None:
 
 def test_one_side_may_be_the_pictures_own_edge() -> None:
     below = np.array([(210.0, 300.0), (760.0, 290.0), (790.0, 800.0), (150.0, 800.0)])
-    found = find_paper(on_table(sheet(), below, SIZE))
-    assert found is not None
-    assert np.abs(found - below).max() < 16
+    paper = find_paper(on_table(sheet(), below, SIZE))
+    assert paper is not None
+    assert paper.whole
+    assert np.abs(paper.corners - below).max() < 16
 
 
 def boxed(thick: int) -> Picture:
@@ -64,9 +68,55 @@ def test_there_is_none_where_paper_fills_the_picture(picture: Picture) -> None:
     assert find_paper(picture) is None
 
 
-def test_a_sheet_cut_at_three_sides_is_no_sheet() -> None:
-    lower = np.array([(0.0, 300.0), (1000.0, 320.0), (1000.0, 800.0), (0.0, 800.0)])
-    assert find_paper(on_table(sheet(), lower, SIZE)) is None  # a hard shadow would look the same
+def hard_shadow() -> Picture:
+    light = np.where(np.arange(800)[:, None] < 300, 90.0, 225.0) * np.ones((800, 1000))
+    return np.repeat(on_paper(np.zeros((800, 1000), np.float32), light.astype(np.float32))[..., None], 3, 2)
+
+
+def bar(left: int, thick: int) -> Picture:
+    page = np.full((600, 600, 3), 230, np.uint8)
+    page[:, left : left + thick] = 40
+    return page
+
+
+@pytest.mark.parametrize(
+    "picture", [hard_shadow(), bar(200, 60), bar(20, 90)], ids=["hard shadow", "thick 1", "thick 1 beside the edge"]
+)
+def test_neither_a_hard_shadow_nor_a_thick_stroke_ends_a_sheet(picture: Picture) -> None:
+    assert find_paper(picture) is None
+
+
+LOWER = np.array([(0.0, 300.0), (1000.0, 320.0), (1000.0, 800.0), (0.0, 800.0)])
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [LOWER, np.array([(300.0, 200.0), (1100.0, 150.0), (1100.0, 900.0), (250.0, 900.0)])],
+    ids=["three sides cut", "two sides cut"],
+)
+def test_past_a_sheet_that_the_picture_cuts_the_table_is_painted_over(corners: NDArray[np.float64]) -> None:
+    ink = np.zeros((600, 700), np.float32)
+    ink[250:450, 300:450] = seven(200, 150)
+    picture = on_table(sheet(ink), corners, SIZE)
+    paper = find_paper(picture)
+    assert paper is not None
+    assert not paper.whole
+    alone, to_picture = paper_alone(picture, paper)
+    assert np.array_equal(to_picture, np.eye(3))
+    assert (alone != picture).any(2)[:100].all()  # the table lay there
+    assert alone[:100].min() > 200
+    assert np.array_equal(alone[450:600, 400:700], picture[450:600, 400:700])
+    form = normal_form(picture)
+    assert likeness(form.image, normal_form(on_paper(seven())).image) > 0.6
+    assert form.box is not None
+    assert form.box[1] > 300
+
+
+def test_grey_pictures_have_sheets_too() -> None:
+    picture = on_table(sheet(), LOWER, SIZE)[..., 1]
+    paper = find_paper(picture)
+    assert paper is not None
+    assert paper_alone(picture, paper)[0].shape == picture.shape
 
 
 def test_from_above_takes_the_corners_to_a_rectangle() -> None:

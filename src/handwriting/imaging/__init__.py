@@ -3,20 +3,21 @@
 from handwriting.imaging.ink import ink_map
 from handwriting.imaging.normal import NormalForm, Step, fit_ink, normal_form
 from handwriting.imaging.opening import PictureLike, open_picture
-from handwriting.imaging.paper import find_paper, from_above, shrunk
+from handwriting.imaging.paper import Paper, find_paper, paper_alone, shrunk
 from handwriting.imaging.strip import draw_strip, strip_png
 
 __all__ = [
     "NormalForm",
+    "Paper",
     "PictureLike",
     "Step",
     "draw_strip",
     "find_paper",
     "fit_ink",
-    "from_above",
     "ink_map",
     "normal_form",
     "open_picture",
+    "paper_alone",
     "shrunk",
     "strip_png",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handwriting.imaging.ink import CHARACTER_REACH, PAGE_REACH, Ink, find_ink, grey_levels, has_light_ink
-from handwriting.imaging.paper import find_paper, from_above
+from handwriting.imaging.paper import find_paper, paper_alone
 from handwriting.imaging.parts import Parts, choose_parts, full_ink, ink_floor, ink_mask, stroke_width, touches_border
 from handwriting.imaging.rules import erase_rules
 
@@ -61,18 +61,18 @@ def normal_form(picture: NDArray[np.uint8]) -> NormalForm:
     Raises PictureError when the array is of another type or has no pixels; never for what it shows.
     """
     grey = grey_levels(picture)
-    corners = find_paper(picture)
-    if corners is None:
+    paper = find_paper(picture)
+    if paper is None:
         return _form(grey)
-    to_sheet, size = from_above(corners)
-    sheet = np.asarray(cv2.warpPerspective(picture, to_sheet, size, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-    form = _form(grey_levels(sheet))  # of the sheet alone: the table's colours decide nothing
-    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    mask = cv2.warpPerspective(form.mask.astype(np.uint8), to_sheet, grey.shape[::-1], flags=flags)
+    alone, to_picture = paper_alone(picture, paper)
+    form = _form(grey_levels(alone))  # of the sheet alone: the table's colours decide nothing
+    mask = cv2.warpPerspective(form.mask.astype(np.uint8), to_picture, grey.shape[::-1], flags=cv2.INTER_NEAREST)
     left, top, wide, high = (int(value) for value in cv2.boundingRect(mask))
+    seen = "the sheet of paper in the picture, "
+    seen += "as it looks from above" if paper.whole else "painted over where it ends"
     steps = (
         Step("picture", _resized(grey, _work_scale(grey)), f"{grey.shape[1]} x {grey.shape[0]} pixels, as grey"),
-        Step("paper", form.steps[0].image, "the sheet of paper in the picture, as it looks from above"),
+        Step("paper", form.steps[0].image, seen),
         *form.steps[1:],
     )
     return replace(form, mask=mask > 0, box=None if form.empty else (left, top, wide, high), steps=steps)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,15 +22,33 @@ STEP = 9.0  # of lightness or colour across the sheet's edge: rules have the sam
 INSIDE, OUTSIDE = 3.0, (4.0, 8.0)  # pixels of the small picture, from an edge, between which there is that step:
 # a rule is thin, so past one or the other the same paper goes on
 SEEN = 0.8  # share of an edge along which the step is to be found
+FAR, SEEN_FAR = (0.35, 0.7, 1.0), 0.6  # the same further out: shares of the way to the picture's edge, and of points
+HUE, GRAINED = 8.0, 2.5  # of another kind than paper: levels of a* b*, times the paper's grain
+MOST_SIDES = 6  # of a sheet that the picture cuts
+PAINTED_LONGEST = 400  # pixels: of the small picture that paint is taken from
 RIM = 0.5  # pixels of the small picture, kept off the edge, where its own shadow lies
 
 
-def find_paper(picture: Bytes) -> Array | None:
-    """uint8 (H, W, 3) RGB or (H, W) -> corners (x, y) float64 (4, 2) of the sheet in it, clockwise from the top left.
+@dataclass(frozen=True)
+class Paper:
+    """A sheet of paper in a picture.
 
-    Paper is the largest smooth region of four straight sides (soft shadows are smooth, a table's edge is not) with
-    another colour or lightness past at least three of them; the fourth may be the picture's own edge. None when there
-    is no such region, as where paper fills the picture.
+    Attributes:
+        corners: float64 (n, 2), three to six of them, (x, y), clockwise from the top left, a little inside the sheet.
+        whole: it has four sides and at most one of them is the picture's edge: it can be seen from above.
+    """
+
+    corners: Array
+    whole: bool
+
+
+def find_paper(picture: Bytes) -> Paper | None:
+    """uint8 (H, W, 3) RGB or (H, W) -> the sheet that lies on something else in it; None where paper fills the picture.
+
+    Paper is the largest smooth region of straight sides (soft shadows are smooth, a table's edge is not) with another
+    colour or lightness past each of them, all the way to the picture's edge. Where the picture cuts the sheet on more
+    than one side, what lies past it must be of another kind too, of another hue or grained: a hard shadow
+    is neither.
     """
     high, wide = picture.shape[:2]
     if max(high, wide) < LEAST_LONGEST or min(high, wide) < LEAST_SHORTEST:
@@ -38,23 +58,64 @@ def find_paper(picture: Bytes) -> Array | None:
     bright = cv2.convertScaleAbs(small, alpha=BRIGHT / max(float(np.percentile(small[::4, ::4], 99)), DARKEST))
     bright = bright if picture.ndim == 3 else cv2.cvtColor(bright, cv2.COLOR_GRAY2RGB)
     colours = cv2.cvtColor(cv2.medianBlur(cv2.medianBlur(bright, 5), 5), cv2.COLOR_RGB2LAB)
-    found: list[Array] = []
-    kernel = np.ones((3, 3), np.uint8)
-    jumps = reduce(cv2.max, cv2.split(cv2.subtract(cv2.dilate(colours, kernel), cv2.erode(colours, kernel))))
+    jumps, view = _jumps(colours), None
+    found: list[Paper] = []
     for jump in JUMPS:
         count, regions, stats, _ = cv2.connectedComponentsWithStats((jumps < jump).astype(np.uint8), connectivity=4)
         large = [k for k in range(1, count) if stats[k, cv2.CC_STAT_AREA] > 0.5 * LEAST_AREA * size[0] * size[1]]
         at_corners = regions[[0, 0, -1, -1], [0, -1, 0, -1]].tolist()
         for region in large:
-            if at_corners.count(region) > 2:  # it fills the picture, or lies around the paper
+            if at_corners.count(region) == 4:  # it fills the picture, or lies around the paper
                 continue
-            corners = _four_sided(np.asarray(regions == region, np.uint8))
-            if corners is not None and _lies_on_something(corners, colours.astype(np.float64)):
-                found.append(corners)
+            corners = _straight_sided(np.asarray(regions == region, np.uint8))
+            if corners is None:
+                continue
+            view = view or _View(colours.astype(np.float64), _jumps(bright).astype(np.float64))
+            sides = _sides(corners, view)
+            whole = len(corners) == 4 and sides.free >= 3
+            if sides.parted and (whole or (sides.free and sides.of_another_kind)):
+                found.append(Paper(corners, whole))
     if not found:
         return None
-    largest = max(found, key=lambda corners: cv2.contourArea(corners.astype(np.float32)))
-    return np.asarray((_inset(largest, RIM) + 0.5) * shrink - 0.5, np.float64)
+    largest = max(found, key=lambda paper: cv2.contourArea(paper.corners.astype(np.float32)))
+    return replace(largest, corners=np.asarray((_inset(largest.corners, RIM) + 0.5) * shrink - 0.5, np.float64))
+
+
+def paper_alone(picture: Bytes, paper: Paper) -> tuple[Bytes, Array]:
+    """A picture and the sheet that `find_paper` found -> a picture of nothing but the sheet, and the homography (3, 3)
+    from it to the picture it was given.
+
+    A whole sheet is seen from above, its sides as long as the longer ones: no detail is lost. One that the picture
+    cuts stays as it is, and what lies past it is painted in the colours of the paper next to it.
+    """
+    if paper.whole:
+        matrix, size = from_above(paper.corners)
+        seen = cv2.warpPerspective(picture, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(seen, np.uint8), np.asarray(np.linalg.inv(matrix), np.float64)
+    small = shrunk(picture, PAINTED_LONGEST)
+    times = picture.shape[1] // small.shape[1]
+    past = np.ones(small.shape[:2], np.uint8)
+    cv2.fillPoly(past, [np.rint(paper.corners / times).astype(np.int32)], 0)
+    edge = cv2.dilate(past, np.ones((3, 3), np.uint8))
+    _, nearest = cv2.distanceTransformWithLabels(edge, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
+    on_paper = np.argsort(nearest[edge == 0])  # labels count the paper's pixels in the order of its own
+    ys, xs = np.nonzero(edge == 0)
+    calm = cv2.medianBlur(cv2.medianBlur(small, 5), 5)
+    painted = calm[ys[on_paper][nearest - 1], xs[on_paper][nearest - 1]]
+    size = picture.shape[1::-1]
+    mask = np.ones(picture.shape[:2], np.uint8)
+    cv2.fillPoly(mask, [np.rint(paper.corners).astype(np.int32)], 0)
+    painted = cv2.resize(painted, size, interpolation=cv2.INTER_LINEAR)
+    return np.where(mask[..., None] > 0 if picture.ndim == 3 else mask > 0, painted, picture), np.eye(3)
+
+
+def from_above(corners: Array) -> tuple[Array, tuple[int, int]]:
+    """Four corners -> the homography (3, 3) from the picture to the sheet seen from above, and that view's (W, H)."""
+    sides = np.hypot(*(np.roll(corners, -1, 0) - corners).T)
+    wide, high = max(sides[0], sides[2]), max(sides[1], sides[3])
+    target = np.array([(0, 0), (wide, 0), (wide, high), (0, high)]) - 0.5
+    matrix = cv2.getPerspectiveTransform(corners.astype(np.float32), target.astype(np.float32))
+    return np.asarray(matrix, np.float64), (max(1, round(wide)), max(1, round(high)))
 
 
 def shrunk(picture: Bytes, longest: int) -> Bytes:
@@ -70,18 +131,30 @@ def shrunk(picture: Bytes, longest: int) -> Bytes:
     return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def from_above(corners: Array) -> tuple[Array, tuple[int, int]]:
-    """Corners (4, 2) as `find_paper` gives them -> the homography (3, 3) from the picture to the sheet as it looks from
-    above, and that view's size (W, H). Its sides are as long as the picture's longer ones: no detail is lost."""
-    sides = np.hypot(*(np.roll(corners, -1, 0) - corners).T)
-    wide, high = max(sides[0], sides[2]), max(sides[1], sides[3])
-    target = np.array([(0, 0), (wide, 0), (wide, high), (0, high)]) - 0.5
-    matrix = cv2.getPerspectiveTransform(corners.astype(np.float32), target.astype(np.float32))
-    return np.asarray(matrix, np.float64), (max(1, round(wide)), max(1, round(high)))
+class _View(NamedTuple):
+    """The small picture: colours (h, w, 3) in L*a*b* without thin strokes, and how much neighbours differ (h, w)."""
+
+    colours: Array
+    jumps: Array
 
 
-def _four_sided(region: Bytes) -> Array | None:
-    """A region (h, w), 1 inside -> its corners (4, 2), clockwise from the top left; None when it has no four sides."""
+class _Sides(NamedTuple):
+    """A region's sides: whether something else lies past each, how many are free of the picture's edge, and whether
+    what lies past those is of another kind than paper in shadow."""
+
+    parted: bool
+    free: int
+    of_another_kind: bool
+
+
+def _jumps(colours: Any) -> Any:
+    """Levels (h, w, 3) -> how much each pixel's neighbours differ, uint8 (h, w)."""
+    kernel = np.ones((3, 3), np.uint8)
+    return reduce(cv2.max, cv2.split(cv2.subtract(cv2.dilate(colours, kernel), cv2.erode(colours, kernel))))
+
+
+def _straight_sided(region: Bytes) -> Array | None:
+    """A region (h, w), 1 inside -> its corners (n, 2), clockwise from the top left; None when it has no few sides."""
     outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(outlines, key=cv2.contourArea)
     hull = cv2.convexHull(outline)
@@ -89,13 +162,17 @@ def _four_sided(region: Bytes) -> Array | None:
     if area < LEAST_AREA * region.size or cv2.contourArea(outline) < 0.88 * area:
         return None
     around = cv2.arcLength(hull, closed=True)
+    few: Array | None = None
     for tolerance in (0.01, 0.02, 0.03, 0.04, 0.06):
         corners = cv2.approxPolyDP(hull, tolerance * around, closed=True)[:, 0].astype(np.float64)
-        if len(corners) <= 4:
+        if not 3 <= len(corners) <= MOST_SIDES or cv2.contourArea(corners.astype(np.float32)) < 0.9 * area:
+            continue
+        few = corners if few is None or len(corners) == 4 else few
+        if len(corners) == 4:
             break
-    if len(corners) != 4 or cv2.contourArea(corners.astype(np.float32)) < 0.9 * area:
+    if few is None:
         return None
-    corners = _sharpened(corners, outline[:, 0].astype(np.float64))
+    corners = _sharpened(few, outline[:, 0].astype(np.float64)) if len(few) == 4 else few
     if cv2.contourArea(corners.astype(np.float32), oriented=True) < 0:  # as y grows downwards, clockwise is positive
         corners = corners[::-1]
     return np.asarray(np.roll(corners, -int(corners.sum(1).argmin()), 0), np.float64)
@@ -123,30 +200,42 @@ def _sharpened(corners: Array, outline: Array) -> Array:
     return np.array(met)
 
 
-def _lies_on_something(corners: Array, colours: Array) -> bool:
-    """Whether three sides, and the fourth too unless it is the picture's edge, part two colours along their length."""
-    high, wide = colours.shape[:2]
+def _sides(corners: Array, view: _View) -> _Sides:
+    """A region's corners (n, 2), clockwise -> what lies past its sides."""
+    high, wide = view.jumps.shape
     limit = np.array((wide, high)) - 1.0
-    free = 0
+    free, another = 0, True
     for start, end in zip(corners, np.roll(corners, -1, 0), strict=True):
         along = (end - start) / max(float(np.hypot(*(end - start))), 1e-9)
         outwards = np.array((along[1], -along[0]))  # of corners that go clockwise as y grows downwards
         points = start + np.linspace(0.05, 0.95, 40)[:, None] * (end - start)
-        inside, *outside = (points + by * outwards for by in (-INSIDE, *OUTSIDE))
-        within = np.all([(place >= 0) & (place <= limit) for place in (inside, *outside)], axis=(0, 2))
+        inside, first = points - INSIDE * outwards, points + OUTSIDE[0] * outwards
+        within = np.all([(place >= 0) & (place <= limit) for place in (inside, first)], axis=(0, 2))
         if within.mean() < 0.5:
             continue
-        paper = _at(colours, inside[within])
-        steps = np.min([np.linalg.norm(_at(colours, place[within]) - paper, axis=1) for place in outside], axis=0)
-        if (steps > STEP).mean() < SEEN:
-            return False
         free += 1
-    return free >= 3
+        inside, points = inside[within], points[within]
+        # How far each point is from the picture's edge, on the way straight out.
+        room = np.where(outwards > 0, limit - points, points) / np.maximum(np.abs(outwards), 1e-6)
+        reach = room.min(1, keepdims=True)
+        near = [points + np.minimum(by, reach) * outwards for by in OUTSIDE]
+        far = [points + np.maximum(share * reach, OUTSIDE[0]).clip(max=reach) * outwards for share in FAR]
+        paper = _at(view.colours, inside)
+        steps = np.stack([np.linalg.norm(_at(view.colours, place) - paper, axis=1) for place in (*near, *far)])
+        if (steps[: len(near)].min(0) > STEP).mean() < SEEN or (steps[len(near) :] > STEP).mean(1).min() < SEEN_FAR:
+            return _Sides(parted=False, free=free, of_another_kind=False)
+        there = np.concatenate([_at(view.colours, place) for place in (near[-1], *far)])
+        grain = np.concatenate([_at(view.jumps, place) for place in (near[-1], *far)])
+        middle, past = np.median(paper, axis=0), np.median(there, axis=0)
+        hue = float(np.hypot(*(past - middle)[1:]))
+        own = float(np.median(_at(view.jumps, points - 2 * INSIDE * outwards)))
+        another &= hue > HUE or float(np.median(grain)) > GRAINED * own + 2
+    return _Sides(parted=True, free=free, of_another_kind=another)
 
 
-def _at(colours: Array, points: Array) -> Array:
+def _at(levels: Array, points: Array) -> Array:
     x, y = np.rint(points).astype(np.int64).T
-    return np.asarray(colours[y, x], np.float64)
+    return np.asarray(levels[y.clip(0, levels.shape[0] - 1), x.clip(0, levels.shape[1] - 1)], np.float64)
 
 
 def _inset(corners: Array, by: float) -> Array:

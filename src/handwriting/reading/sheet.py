@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handwriting.imaging import find_paper, from_above, shrunk
+from handwriting.imaging import find_paper, paper_alone, shrunk
 from handwriting.reading.rules import without_rules
 
 Float = NDArray[np.float32]
@@ -57,9 +57,7 @@ def lay_out(picture: NDArray[np.uint8]) -> Sheet:
     paper = find_paper(picture)
     back: NDArray[np.float64] = np.eye(3)
     if paper is not None:
-        matrix, seen = from_above(paper)
-        picture = np.asarray(cv2.warpPerspective(picture, matrix, seen, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-        back = np.asarray(np.linalg.inv(matrix), np.float64)
+        picture, back = paper_alone(picture, paper)
     high, wide = picture.shape[:2]
     scale = min(1.0, WORK_LONGEST / max(high, wide))
     if min(high, wide) * scale < WORK_SHORTEST and max(high, wide) < WORK_LONGEST / 2:
