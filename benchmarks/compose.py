@@ -160,6 +160,18 @@ def compose_page(bank: Bank, rng: Generator, longest: int = 1600) -> Composed:
     return Composed(picture, tuple(texts), seen, conditions)
 
 
+def from_near(photo: Composed, rng: Generator) -> Composed:
+    """A photo of a sheet -> the part of it about the writing: the picture cuts the sheet on most sides."""
+    ys, xs = np.nonzero(photo.owners)
+    high, wide = photo.owners.shape
+    margins = rng.uniform(15, 260, 4)
+    top, left = int(max(ys.min() - margins[0], 0)), int(max(xs.min() - margins[1], 0))
+    bottom, right = int(min(ys.max() + margins[2], high)), int(min(xs.max() + margins[3], wide))
+    part = (slice(top, bottom), slice(left, right))
+    conditions = {**photo.conditions, "picture": "cuts the sheet"}
+    return Composed(np.ascontiguousarray(photo.picture[part]), photo.texts, photo.owners[part], conditions)
+
+
 def on_table(page: Composed, rng: Generator, longest: int = 1600) -> Composed:
     """A page's photo, laid on a table and seen by a camera that is not right above it."""
     high, wide = page.picture.shape[:2]
@@ -186,7 +198,7 @@ def on_table(page: Composed, rng: Generator, longest: int = 1600) -> Composed:
     view = table + cover[..., None] * (paper - table)
     view = view * lighting("gradient", (size[1], size[0]), 0.6, rng)[..., None] + rng.normal(0, 3, (*cover.shape, 1))
     owners = cv2.warpPerspective(page.owners, matrix, size, flags=cv2.INTER_NEAREST)
-    conditions = {**page.conditions, "table": name, "tilt": "under 0.15" if tilt < 0.15 else "0.15 to 0.3"}
+    conditions = {**page.conditions, "table": name, "picture": "shows all of the sheet"}
     return Composed(
         _packed(view.astype(np.float32), int(rng.integers(70, 96))),
         page.texts,

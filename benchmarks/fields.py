@@ -25,7 +25,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from compose import Bank, Composed, compose_field, compose_page, on_table, strangers
+from compose import Bank, Composed, compose_field, compose_page, from_near, on_table, strangers
 from numpy.typing import NDArray
 
 from handwriting.classifier import Classifier, load
@@ -212,6 +212,12 @@ def speed(bank: Bank, classifier: Classifier) -> dict[str, float]:
     return {"median_ms": float(np.median(times)), "p90_ms": float(np.percentile(times, 90)), "n": float(len(times))}
 
 
+def sheet_on_table(bank: Bank, rng: np.random.Generator, near: bool) -> Composed:
+    """A page on a table, whole or cut by the picture."""
+    photo = on_table(compose_page(bank, rng), rng)
+    return from_near(photo, rng) if near else photo
+
+
 def picture_for_readme(bank: Bank, classifier: Classifier, out: Path) -> None:
     """A generated sheet on a table, annotated, as docs/images/read.jpg; the strangers' digits, the first such."""
     rng = np.random.default_rng(42)
@@ -247,7 +253,7 @@ def main() -> None:
     sets = {
         "Fields": [compose_field(bank, rng) for _ in range(fields)],
         "Photographed pages": [compose_page(bank, rng) for _ in range(pages)],
-        "Sheets on a table": [on_table(compose_page(bank, rng), rng) for _ in range(pages)],
+        "Sheets on a table": [sheet_on_table(bank, rng, number % 2 == 1) for number in range(pages)],
     }
     others, notes = rivals()
     readers = {"handwriting": ours(classifier), **others}
