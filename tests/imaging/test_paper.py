@@ -12,6 +12,7 @@ from handwriting.imaging.paper import from_above
 from tests.imaging.drawn_pictures import Picture, likeness, on_paper, on_table, seven, shadow
 
 SIZE = (1000, 800)
+LOWER = np.array([(0.0, 300.0), (1000.0, 320.0), (1000.0, 800.0), (0.0, 800.0)])
 ASKEW = np.array([(210.0, 90.0), (760.0, 130.0), (900.0, 700.0), (120.0, 640.0)])
 
 
@@ -61,8 +62,16 @@ def boxed(thick: int) -> Picture:
 
 @pytest.mark.parametrize(
     "picture",
-    [sheet(), sheet(light=shadow(600, 700)), boxed(2), boxed(9), sheet()[:150, :300], sheet()[:100]],
-    ids=["blank", "shadow", "box", "thick box", "small", "strip"],
+    [
+        sheet(),
+        sheet(light=shadow(600, 700)),
+        boxed(2),
+        boxed(9),
+        sheet()[:150, :300],
+        sheet()[:100],
+        on_table(sheet(), LOWER * (3, 0.2), (3000, 160)),
+    ],
+    ids=["blank", "shadow", "box", "thick box", "small", "strip", "slender"],
 )
 def test_there_is_none_where_paper_fills_the_picture(picture: Picture) -> None:
     assert find_paper(picture) is None
@@ -84,9 +93,6 @@ def bar(left: int, thick: int) -> Picture:
 )
 def test_neither_a_hard_shadow_nor_a_thick_stroke_ends_a_sheet(picture: Picture) -> None:
     assert find_paper(picture) is None
-
-
-LOWER = np.array([(0.0, 300.0), (1000.0, 320.0), (1000.0, 800.0), (0.0, 800.0)])
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ Bytes = NDArray[np.uint8]
 
 SEARCH_LONGEST = 400  # pixels: of the small picture on which the sheet is looked for; rules and thin pens vanish in it
 LEAST_LONGEST, LEAST_SHORTEST = 320, 150  # pixels; smaller pictures are cut to the writing already
+MOST_SLENDER = 8  # times as long as wide; sheets are not, and OpenCV's warps end at 32,767 pixels
 BRIGHT, DARKEST = 235.0, 20.0  # levels: the picture's lightest parts are brought to the one, were they above the other
 LEAST_AREA = 0.12  # of the picture
 JUMPS = (6, 10, 16, 26)  # of lightness or colour between neighbours, of 255, that end a smooth region; all are tried
@@ -51,7 +52,7 @@ def find_paper(picture: Bytes) -> Paper | None:
     is neither.
     """
     high, wide = picture.shape[:2]
-    if max(high, wide) < LEAST_LONGEST or min(high, wide) < LEAST_SHORTEST:
+    if max(high, wide) < LEAST_LONGEST or min(high, wide) < max(LEAST_SHORTEST, max(high, wide) / MOST_SLENDER):
         return None
     small = shrunk(picture, SEARCH_LONGEST)
     size, shrink = small.shape[1::-1], wide // small.shape[1]
