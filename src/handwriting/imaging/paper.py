@@ -176,7 +176,9 @@ def _straight_sided(region: Bytes) -> Array | None:
     corners = _sharpened(few, outline[:, 0].astype(np.float64)) if len(few) == 4 else few
     if cv2.contourArea(corners.astype(np.float32), oriented=True) < 0:  # as y grows downwards, clockwise is positive
         corners = corners[::-1]
-    return np.asarray(np.roll(corners, -int(corners.sum(1).argmin()), 0), np.float64)
+    sides = np.roll(corners, -1, 0) - corners
+    top = int((sides[:, 0] / np.hypot(*sides.T)).argmax())  # clockwise, the top side is the one that runs to the right
+    return np.asarray(np.roll(corners, -top, 0), np.float64)
 
 
 def _sharpened(corners: Array, outline: Array) -> Array:
