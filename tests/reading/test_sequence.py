@@ -15,8 +15,9 @@ from handwriting.classifier import Classifier
 from handwriting.reading import sequence
 from handwriting.reading.lines import find_lines
 from handwriting.reading.page import lattices_of
+from handwriting.reading.pieces import find_cuts
 from handwriting.reading.ribbon import HEIGHT, RIM, ROWS, ribbon
-from handwriting.reading.sequence import crossing, line_model, no_digit, on_ways, one_digit
+from handwriting.reading.sequence import crossing, line_model, no_digit, on_ways, one_digit, turns, with_turns
 from handwriting.reading.sheet import lay_out
 
 _seed = st.integers(0, 2**32 - 1)
@@ -87,6 +88,31 @@ def test_a_run_of_one_digit_is_broken_only_where_it_ends() -> None:
     assert broken[3:6].min() > 0.9
 
 
+def test_where_the_network_goes_on_to_the_next_mark() -> None:
+    rows = np.full((12, 5), 0.01)
+    best = [0, 1, 1, 0, 0, 1, 1, 2, 2, 0, 4, 0]
+    rows[np.arange(12), best] = 0.96
+    rows[4, 0] = 0.98
+    assert turns(np.log(rows)).tolist() == [4, 7, 9]
+    assert turns(np.log(rows[:3])).tolist() == []
+
+
+def test_a_cut_is_added_where_ink_shows_none(paper: Paper) -> None:
+    strip = find_lines(lay_out(paper("11", gap=-9)))[0]
+    cuts = find_cuts(strip)
+    wide = int(np.ceil(strip.mask.shape[1] * HEIGHT / strip.height)) + 2 * RIM
+    count = -(-wide // sequence.STRIDE)
+    rows = np.full((count, 12), 1e-4)
+    rows[:, 0] = 0.99
+    middle = count // 2
+    rows[middle - 2 : middle + 2, 0], rows[middle - 2 : middle, 3], rows[middle : middle + 2, 8] = 1e-4, 0.99, 0.99
+    more, at = with_turns(strip, cuts, np.log(rows))
+    assert len(more.paths) == len(more.ink) == len(at)
+    assert middle in at
+    assert (np.diff(at) >= 0).all()
+    assert {tuple(path) for path in cuts.paths} <= {tuple(path) for path in more.paths}
+
+
 def test_a_ribbon_has_the_lines_characters_at_one_height_and_its_middle(paper: Paper) -> None:
     for lines, size in ((("4096",), (0, 0)), (("27183", "150"), (900, 1200))):
         sheet = lay_out(paper(*lines, size=size))
@@ -114,7 +140,7 @@ def test_the_line_network_reads_beside_models_of_mnists_digits_only(
 def test_both_ways_of_weighing_give_lattices_over_the_same_cuts(paper: Paper, digits: Classifier) -> None:
     sheet = lay_out(paper("4096"))
     (pieces,), (line,) = lattices_of(sheet, digits, None), lattices_of(sheet, digits, line_model(digits))
-    assert (pieces.cuts.paths == line.cuts.paths).all()
+    assert (pieces.cuts.paths == line.cuts.paths).all()  # all digits stand apart: the network adds no cut
     assert len(pieces.candidates) == len(line.candidates)
     assert np.isfinite(pieces.labels).all()
     shown = np.isfinite(line.labels).any(1)

@@ -15,10 +15,11 @@ from handwriting.reading.constraints import Constraint, alphabet_of, constraint
 from handwriting.reading.lattice import Edge, Lattice, Way, best_ways, label_edges, passing_edges
 from handwriting.reading.lines import find_lines
 from handwriting.reading.pieces import Candidate, candidates, find_cuts
+from handwriting.reading.ribbon import ribbon
 from handwriting.reading.scoring import weigh as weigh_pieces
 from handwriting.reading.scoring import weights
 from handwriting.reading.separators import separator_edges
-from handwriting.reading.sequence import LineModel, line_model, spell
+from handwriting.reading.sequence import LineModel, line_model, spell, with_turns
 from handwriting.reading.sequence import weigh as weigh_line
 from handwriting.reading.sheet import Sheet, lay_out
 
@@ -163,12 +164,15 @@ def _read_page(picture: PictureLike, classifier: Classifier, rule: Constraint, a
 
 def lattices_of(sheet: Sheet, classifier: Classifier, model: LineModel | None) -> list[Lattice]:
     """A sheet -> the lattice of each line of it, from top to bottom; with a line model, it spells the lines."""
-    strips = find_lines(sheet)
-    cuts = [find_cuts(strip) for strip in strips]
-    found = [
-        (strip, own, pieces) for strip, own in zip(strips, cuts, strict=True) if (pieces := candidates(strip, own))
-    ]
-    spelled = [spell(sheet, strip, own, pieces, model) if model else None for strip, own, pieces in found]
+    found, spelled = [], []
+    for strip in find_lines(sheet):
+        own = find_cuts(strip)
+        if model is not None:
+            answers = model.answers(ribbon(sheet, strip))
+            own, at = with_turns(strip, own, answers)
+        if pieces := candidates(strip, own):
+            found.append((strip, own, pieces))
+            spelled.append(spell(strip, own, at, pieces, answers) if model is not None else None)
     asked = [
         np.arange(len(pieces)) if said is None else said.worth
         for (_, _, pieces), said in zip(found, spelled, strict=True)

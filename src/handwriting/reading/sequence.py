@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -22,8 +23,7 @@ from handwriting.reading.calibration import Calibration, calibration_from
 from handwriting.reading.lattice import Array, Lattice
 from handwriting.reading.lines import Strip
 from handwriting.reading.pieces import Candidate, Cuts, inks
-from handwriting.reading.ribbon import HEIGHT, RIM, ROWS, Ribbon, ribbon
-from handwriting.reading.sheet import Sheet
+from handwriting.reading.ribbon import HEIGHT, RIM, ROWS, Ribbon
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -113,15 +113,45 @@ class Spelled:
     worth: NDArray[np.int64]
 
 
-def spell(sheet: Sheet, strip: Strip, cuts: Cuts, candidates: list[Candidate], model: LineModel) -> Spelled:
-    """A line with its cuts and candidates -> Spelled."""
-    answers = model.answers(ribbon(sheet, strip))
-    run_on = crossing(answers)
-    at = bounds(cuts, strip, run_on)
+def with_turns(strip: Strip, cuts: Cuts, answers: Array) -> tuple[Cuts, NDArray[np.int64]]:
+    """A line, its cuts and what the network says of it -> the cuts, and where among the answers each lies (`bounds`).
+
+    A straight cut is added wherever the network goes from one mark on to the next and there was neither a cut nor a gap
+    nearby: two 1s that were written over each other leave no trace in the ink at which to cut.
+    """
+    at = bounds(cuts, strip, crossing(answers))
+    new = np.setdiff1d(turns(answers), at)
+    gaps = at[cuts.ink == 0]
+    new = new[(np.abs(new[:, None] - gaps) > ASIDE).all(1)]
+    columns = np.rint((new * STRIDE - RIM) * strip.height / HEIGHT - 0.5).astype(np.int64)
+    high, wide = strip.mask.shape
+    inside = (columns > 0) & (columns < wide)
+    new, columns = new[inside], columns[inside]
+    places = np.searchsorted(at, new)
+    ink = (strip.strength * strip.mask)[:, columns].sum(0)
+    paths = np.insert(cuts.paths, places, np.repeat(columns[:, None], high, axis=1), axis=0)
+    through = np.insert(cuts.ink, places, np.maximum(ink, 0.3))
+    return Cuts(paths, through), np.insert(at, places, new)
+
+
+def turns(answers: Array) -> NDArray[np.int64]:
+    """Answers (T, 2 + C) -> the bounds (n,) between one mark and the next, where none is likeliest; rising."""
+    best = answers.argmax(1)
+    found = []
+    for before, after in pairwise(np.flatnonzero(best > 0).tolist()):
+        if after > before + 1:
+            found.append(before + 1 + int(answers[before + 1 : after, 0].argmax()))
+        elif best[after] != best[before]:
+            found.append(after)
+    return np.array(found, np.int64)
+
+
+def spell(strip: Strip, cuts: Cuts, at: NDArray[np.int64], candidates: list[Candidate], answers: Array) -> Spelled:
+    """A line, what `with_turns` gives, the candidates between the cuts, and what the network says -> Spelled."""
     start, end = (np.array([getattr(candidate, side) for candidate in candidates]) for side in ("start", "end"))
     spelled = one_digit(answers, at, int((at[end] - at[start]).max()))
     # A digit's run of equal answers is one digit: a cut through it must not make two.
-    unbroken = np.log(np.maximum(1 - run_on[at], 1e-9))
+    unbroken = np.log(np.maximum(1 - crossing(answers)[at], 1e-9))
     labels = spelled[start, at[end] - at[start]] + unbroken[start]
     passed = no_digit(answers, at)
     until = np.concatenate([[0.0], np.cumsum(passed)])
