@@ -38,11 +38,11 @@ GOOD, BAD = 0.8, 0.6  # overlap (ink in common over ink in either) from which a 
 HIDDEN = 32
 SHARPEN_ROUNDS = 6
 FORMAT = 1
-TRUSTS = (0.0, 0.15, 0.3, 0.6)  # of the classifier beside the line network
+TRUSTS = (0.15, 0.3, 0.6, 1.0)  # of the classifier beside the line network
 # Composed fields hold nothing but digits, so what they fit cannot say how other marks look: below these, hardly any
 # digit of valid fields lies. `run` is for characters that hang together.
 PIECES = {"reject_below": 0.4, "least_looks": 0.5, "run": [0.4, 0.5]}
-LINES = {"reject_below": 0.0, "least_looks": 0.3, "run": [0.5, 0.1]}
+LINES = {"reject_below": 0.0, "least_looks": 0.5, "run": [0.5, 0.1]}
 
 
 @dataclass(frozen=True)
