@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from handwriting.classifier import Classifier, load, shipped
+from handwriting.classifier import Classifier, Prediction, load, shipped
 from handwriting.data import Dataset
 from handwriting.data import load as load_data
+from handwriting.errors import PictureError
+from handwriting.imaging import PictureLike
 
 Images = NDArray[np.uint8]
 
@@ -103,3 +106,23 @@ def test_a_photo_of_a_digit_is_read_through_the_door(digits: Classifier, sample:
         photos.append((215 - large * 0.7 - np.linspace(0, 40, large.shape[1])).astype(np.uint8))
     answers = digits.predict(photos)
     assert sum(answer.label == str(label) for label, answer in enumerate(answers)) >= 9
+
+
+def test_small_and_large_pictures_are_answered_in_the_order_asked(
+    digits: Classifier, sample: Dataset, tmp_path: Path
+) -> None:
+    rows = np.arange(8) * 500 + 250
+    pictures: list[PictureLike] = []
+    for number, row in enumerate(rows):
+        size = 600 if number % 2 else 60
+        page = 230 - 0.7 * cv2.resize(np.pad(sample.images[row], 6), (size, size), interpolation=cv2.INTER_CUBIC)
+        page = np.clip(page, 0, 255).astype(np.uint8)
+        path = tmp_path / f"{number}.png"
+        cv2.imwrite(str(path), page)
+        pictures.append([page, path, path.read_bytes(), str(path)][number % 4])
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"none")
+    *answers, error = digits.predict_each([*pictures, broken, tmp_path / "missing.png"])[:-1]
+    assert isinstance(error, PictureError)
+    labels = [answer.label for answer in answers if isinstance(answer, Prediction)]
+    assert labels == [sample.classes[label] for label in sample.labels[rows]]
