@@ -74,7 +74,7 @@ def boxed(thick: int) -> Picture:
         boxed(9),
         sheet()[:150, :300],
         sheet()[:100],
-        on_table(sheet(), LOWER * (3, 0.2), (3000, 160)),
+        on_table(sheet(), np.array([(0.3, 0.2), (0.7, 0.2), (0.72, 0.85), (0.28, 0.85)]) * (3600, 320), (3600, 320)),
     ],
     ids=["blank", "shadow", "box", "thick box", "small", "strip", "slender"],
 )

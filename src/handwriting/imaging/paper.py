@@ -26,7 +26,6 @@ SEEN = 0.8  # share of an edge along which the step is to be found
 FAR, SEEN_FAR = (0.35, 0.7, 1.0), 0.6  # the same further out: shares of the way to the picture's edge, and of points
 HUE, GRAINED = 8.0, 2.5  # of another kind than paper: levels of a* b*, times the paper's grain
 MOST_SIDES = 6  # of a sheet that the picture cuts
-PAINTED_LONGEST = 400  # pixels: of the small picture that paint is taken from
 RIM = 0.5  # pixels of the small picture, kept off the edge, where its own shadow lies
 
 
@@ -93,7 +92,7 @@ def paper_alone(picture: Bytes, paper: Paper) -> tuple[Bytes, Array]:
         matrix, size = from_above(paper.corners)
         seen = cv2.warpPerspective(picture, matrix, size, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(seen, np.uint8), np.asarray(np.linalg.inv(matrix), np.float64)
-    small = shrunk(picture, PAINTED_LONGEST)
+    small = shrunk(picture, SEARCH_LONGEST)
     times = picture.shape[1] // small.shape[1]
     past = np.ones(small.shape[:2], np.uint8)
     cv2.fillPoly(past, [np.rint(paper.corners / times).astype(np.int32)], 0)
