@@ -32,6 +32,28 @@ def test_the_form_has_longest_side_20_and_its_centre_of_mass_in_the_middle() -> 
     assert form.warnings == ()
 
 
+@pytest.mark.parametrize("plain", [PLAIN, PLAIN_TWO])
+def test_what_is_in_normal_form_stays_as_it_is(plain: Picture) -> None:
+    for picture in (plain, np.stack([plain] * 3, 2)):
+        form = normal_form(picture)
+        assert np.array_equal(form.image, plain)
+        assert (form.polarity, form.warnings, form.empty) == ("light ink", (), False)
+        assert form.box is not None
+        assert 16 <= max(form.box[2:]) <= 20
+        assert "as it is" in form.steps[-1].note
+
+
+def test_what_is_not_quite_in_normal_form_is_worked_on() -> None:
+    others = np.roll(PLAIN, 3, 1), np.roll(PLAIN, -3, 0), np.maximum(PLAIN, np.uint8(3)), 255 - PLAIN
+    for other in others:
+        form = normal_form(np.asarray(other, np.uint8))
+        assert form.steps[-1].note.startswith("longest side 20")
+        assert likeness(form.image, PLAIN) > 0.8
+    smaller = np.zeros((28, 28), np.uint8)
+    smaller[4:24, 4:24] = cv2.resize(PLAIN, (20, 20), interpolation=cv2.INTER_AREA)
+    assert extent(normal_form(smaller).image) == 20
+
+
 def test_mask_and_box_lie_on_the_ink_of_the_original_picture() -> None:
     ink = seven(900, 700)
     form = normal_form(on_paper(ink))

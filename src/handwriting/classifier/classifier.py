@@ -149,7 +149,7 @@ class Classifier:
             shared = {row: pool.submit(_form, picture) for row, picture in enumerate(pictures) if _is_large(picture)}
             forms = [shared[row].result() if row in shared else _form(picture) for row, picture in enumerate(pictures)]
         images = [form[0] for form in forms if isinstance(form, tuple) and form[0] is not None]
-        scores = self.scores(np.stack(images)) if images else None
+        scores = self.scores(_stacked(images)) if images else None
         answers: list[Prediction | PictureError] = []
         row = 0
         for form in forms:
@@ -166,8 +166,9 @@ class Classifier:
         self, probabilities: NDArray[np.float32], character: float, top: int, warnings: tuple[str, ...]
     ) -> Prediction:
         """One row of `scores` -> its Prediction, naming the `top` most probable classes."""
-        order = np.argsort(-probabilities, kind="stable")[: max(top, 1)]
-        best = tuple((self.classes[index], float(probabilities[index])) for index in order)
+        sure = probabilities.tolist()
+        order = sorted(range(len(sure)), key=sure.__getitem__, reverse=True)[: max(top, 1)]
+        best = tuple((self.classes[index], sure[index]) for index in order)
         return Prediction(best[0][0], best[0][1], character < self.reject_below, best, warnings)
 
     def _run(self, images: NDArray[Any], outputs: list[str]) -> list[NDArray[np.float32]]:
@@ -223,20 +224,28 @@ def _is_large(picture: Any) -> bool:
     return True
 
 
-def _form(picture: Any) -> tuple[NDArray[np.float32] | None, tuple[str, ...]] | PictureError:
-    """A picture -> (what the model sees, or None when nothing was found; warnings), or why it cannot be read."""
-    from handwriting.imaging import normal_form, open_picture  # opencv: not needed to classify arrays
-
+def _form(picture: Any) -> tuple[NDArray[Any] | None, tuple[str, ...]] | PictureError:
+    """A picture -> (what the model sees, uint8 or float32 (28, 28), or None when nothing was found; warnings), or why
+    it cannot be read."""
     try:
         if isinstance(picture, np.ndarray) and picture.shape == (28, 28):
-            image, warnings = as_input(picture[None])[0], ()
-            return (image, warnings) if image.any() else (None, warnings)
+            image = picture if picture.dtype == np.uint8 else as_input(picture[None])[0]
+            return (image if image.any() else None, ())
+        from handwriting.imaging import normal_form, open_picture  # opencv: not needed to classify arrays
+
         form = normal_form(open_picture(picture))
     except ModelError as error:
         return PictureError(str(error))
     except PictureError as error:
         return error
-    return (None if form.empty else as_input(form.image[None])[0], form.warnings)
+    return (None if form.empty else form.image, form.warnings)
+
+
+def _stacked(images: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Images uint8 or float32 (28, 28) -> all in one array; float32 when one of them is."""
+    if all(image.dtype == np.uint8 for image in images):
+        return np.stack(images)
+    return np.concatenate([as_input(image[None]) for image in images])
 
 
 def _is_stack(array: NDArray[Any]) -> bool:
