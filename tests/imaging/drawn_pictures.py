@@ -49,13 +49,20 @@ def _polyline(points: list[tuple[float, float]], height: int, width: int, stroke
     return np.asarray(small.astype(np.float32) / 255.0, np.float32)
 
 
-def on_table(sheet: Picture, corners: NDArray[np.float64], size: tuple[int, int], shade: float = 70.0) -> Picture:
-    """A sheet (h, w, 3) whose corners (x, y), clockwise from the top left, lie there on a grained table (W, H)."""
+def on_table(
+    sheet: Picture,
+    corners: NDArray[np.float64],
+    size: tuple[int, int],
+    shade: float = 70.0,
+    grain: float = 0.1,
+    tint: tuple[float, float, float] = (1.0, 0.8, 0.6),
+) -> Picture:
+    """A sheet (h, w, 3) whose corners (x, y), clockwise from the top left, lie there on a table (W, H)."""
     high, wide = sheet.shape[:2]
     from_corners = np.array([(0, 0), (wide, 0), (wide, high), (0, high)], np.float32)
     matrix = cv2.getPerspectiveTransform(from_corners, corners.astype(np.float32))
-    grain = np.random.default_rng(1).normal(0, 0.1, (size[1] // 30 + 2, size[0] // 4 + 2))
-    table = np.array((shade, 0.8 * shade, 0.6 * shade), np.float32) * (1 + cv2.resize(grain, size)[..., None])
+    streaks = np.random.default_rng(1).normal(0, grain, (size[1] // 30 + 2, size[0] // 4 + 2))
+    table = shade * np.array(tint, np.float32) * (1 + cv2.resize(streaks, size)[..., None])
     cover = cv2.warpPerspective(np.ones((high, wide), np.float32), matrix, size, flags=cv2.INTER_LINEAR)[..., None]
     view = table * (1 - cover) + cv2.warpPerspective(sheet, matrix, size, borderMode=cv2.BORDER_REPLICATE) * cover
     return np.asarray(np.clip(view, 0, 255), np.uint8)

@@ -13,6 +13,7 @@ from tests.imaging.drawn_pictures import Picture, likeness, on_paper, on_table, 
 
 SIZE = (1000, 800)
 LOWER = np.array([(0.0, 300.0), (1000.0, 320.0), (1000.0, 800.0), (0.0, 800.0)])
+CUT_AT_A_CORNER = np.array([(300.0, 200.0), (1100.0, 150.0), (1100.0, 900.0), (250.0, 900.0)])
 ASKEW = np.array([(210.0, 90.0), (760.0, 130.0), (900.0, 700.0), (120.0, 640.0)])
 
 
@@ -102,7 +103,7 @@ def test_neither_a_hard_shadow_nor_a_thick_stroke_ends_a_sheet(picture: Picture)
 
 @pytest.mark.parametrize(
     "corners",
-    [LOWER, np.array([(300.0, 200.0), (1100.0, 150.0), (1100.0, 900.0), (250.0, 900.0)])],
+    [LOWER, CUT_AT_A_CORNER],
     ids=["three sides cut", "two sides cut"],
 )
 def test_past_a_sheet_that_the_picture_cuts_the_table_is_painted_over(corners: NDArray[np.float64]) -> None:
@@ -121,6 +122,47 @@ def test_past_a_sheet_that_the_picture_cuts_the_table_is_painted_over(corners: N
     assert likeness(form.image, normal_form(on_paper(seven())).image) > 0.6
     assert form.box is not None
     assert form.box[1] > 300
+
+
+GREY = (1.0, 1.0, 1.0)
+
+
+def test_grain_tells_a_table_as_light_as_the_paper() -> None:
+    paper = find_paper(on_table(sheet(), ASKEW, SIZE, shade=222.0, grain=0.12, tint=GREY))
+    assert paper is not None
+    assert paper.whole
+    assert find_paper(on_table(sheet(), ASKEW, SIZE, shade=222.0, grain=0.0, tint=GREY)) is None
+
+
+def test_a_hard_shadow_across_the_sheet_does_not_part_it() -> None:
+    picture = on_table(sheet(), ASKEW, SIZE, shade=150.0, tint=(1.0, 0.75, 0.5))
+    ys, xs = np.mgrid[: SIZE[1], : SIZE[0]]
+    paper = find_paper(np.where((ys > 0.5 * xs + 100)[..., None], 0.4 * picture, picture).astype(np.uint8))
+    assert paper is not None
+    assert paper.whole
+    assert np.abs(paper.corners - ASKEW).max() < 14
+
+
+def test_a_corner_tells_a_cut_sheet_from_a_hard_shadow() -> None:
+    paper = find_paper(on_table(sheet(), CUT_AT_A_CORNER, SIZE, shade=110.0, grain=0.0, tint=GREY))
+    assert paper is not None
+    assert not paper.whole
+    assert find_paper(on_table(sheet(), LOWER, SIZE, shade=110.0, grain=0.0, tint=GREY)) is None
+
+
+def test_a_lit_corner_between_two_shadows_is_no_sheet() -> None:
+    light = np.full((800, 1000), 225.0)
+    light[:, :350] *= 0.5
+    soft = 1 - 0.5 / (1 + np.exp((np.arange(800)[:, None] - 250) / 30))
+    picture = on_paper(np.zeros((800, 1000), np.float32), (light * soft).astype(np.float32))
+    assert find_paper(np.repeat(picture[..., None], 3, 2)) is None
+
+
+def test_what_is_next_to_black_is_no_shadow() -> None:
+    dark = on_table(sheet(), LOWER, SIZE, shade=18.0, grain=0.0, tint=GREY)
+    paper = find_paper(dark)
+    assert paper is not None
+    assert not paper.whole
 
 
 def test_grey_pictures_have_sheets_too() -> None:

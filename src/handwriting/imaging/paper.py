@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, NamedTuple
@@ -24,7 +25,11 @@ INSIDE, OUTSIDE = 3.0, (4.0, 8.0)  # pixels of the small picture, from an edge, 
 # a rule is thin, so past one or the other the same paper goes on
 SEEN = 0.8  # share of an edge along which the step is to be found
 FAR, SEEN_FAR = (0.35, 0.7, 1.0), 0.6  # the same further out: shares of the way to the picture's edge, and of points
-HUE, GRAINED = 8.0, 2.5  # of another kind than paper: levels of a* b*, times the paper's grain
+HUE, GRAINED, DARK = 8.0, 1.5, 0.22  # of another kind than paper: levels of a* b*, times its grain, of its lightness
+SHARP = 0.85  # share of a step that an edge makes within a few pixels; most shadows' are softer
+CORNER = 0.6  # cosine of the turn at a sheet's corner, 0 for a right angle seen from above; a bent shadow turns less
+GREY = np.array((0.0, 128.0, 128.0))  # L*a*b* of black, as OpenCV codes it in bytes
+GRAIN_WINDOW = 7  # pixels of the small picture: wider than rules and strokes, which are no grain
 MOST_SIDES = 6  # of a sheet that the picture cuts
 RIM = 0.5  # pixels of the small picture, kept off the edge, where its own shadow lies
 
@@ -46,35 +51,29 @@ def find_paper(picture: Bytes) -> Paper | None:
     """uint8 (H, W, 3) RGB or (H, W) -> the sheet that lies on something else in it; None where paper fills the picture.
 
     Paper is the largest smooth region of straight sides (soft shadows are smooth, a table's edge is not) with another
-    colour or lightness past each of them, all the way to the picture's edge. Where the picture cuts the sheet on more
-    than one side, what lies past it must be of another kind too, of another hue or grained: a hard shadow
-    is neither.
+    colour, lightness or grain past each of them, all the way to the picture's edge. Where the picture cuts the sheet on
+    more than one side, a hard shadow could look the same: what lies past it must be of another kind, of another hue,
+    grained or next to black, or the sheet must show a corner with less light past both its sides. Smooth is what has
+    about the same colour, or, as a shadow may lie across the sheet, the same hue whatever its light.
     """
     high, wide = picture.shape[:2]
     if max(high, wide) < LEAST_LONGEST or min(high, wide) < max(LEAST_SHORTEST, max(high, wide) / MOST_SLENDER):
         return None
     small = shrunk(picture, SEARCH_LONGEST)
-    size, shrink = small.shape[1::-1], wide // small.shape[1]
+    shrink = wide // small.shape[1]
     bright = cv2.convertScaleAbs(small, alpha=BRIGHT / max(float(np.percentile(small[::4, ::4], 99)), DARKEST))
     bright = bright if picture.ndim == 3 else cv2.cvtColor(bright, cv2.COLOR_GRAY2RGB)
     colours = cv2.cvtColor(cv2.medianBlur(cv2.medianBlur(bright, 5), 5), cv2.COLOR_RGB2LAB)
-    jumps, view = _jumps(colours), None
+    grain = cv2.medianBlur(_jumps(bright), GRAIN_WINDOW)
+    view = _View(colours.astype(np.float64), grain.astype(np.float64))
     found: list[Paper] = []
-    for jump in JUMPS:
-        count, regions, stats, _ = cv2.connectedComponentsWithStats((jumps < jump).astype(np.uint8), connectivity=4)
-        large = [k for k in range(1, count) if stats[k, cv2.CC_STAT_AREA] > 0.5 * LEAST_AREA * size[0] * size[1]]
-        at_corners = regions[[0, 0, -1, -1], [0, -1, 0, -1]].tolist()
-        for region in large:
-            if at_corners.count(region) == 4:  # it fills the picture, or lies around the paper
-                continue
-            corners = _straight_sided(np.asarray(regions == region, np.uint8))
-            if corners is None:
-                continue
-            view = view or _View(colours.astype(np.float64), _jumps(bright).astype(np.float64))
+    for region in _smooth(colours, grain // 2):
+        for corners in _straight_sided(region):
             sides = _sides(corners, view)
             whole = len(corners) == 4 and sides.free >= 3
-            if sides.parted and (whole or (sides.free and sides.of_another_kind)):
+            if sides.parted and (whole or sides.surely):
                 found.append(Paper(corners, whole))
+                break
     if not found:
         return None
     largest = max(found, key=lambda paper: cv2.contourArea(paper.corners.astype(np.float32)))
@@ -132,19 +131,19 @@ def shrunk(picture: Bytes, longest: int) -> Bytes:
 
 
 class _View(NamedTuple):
-    """The small picture: colours (h, w, 3) in L*a*b* without thin strokes, and how much neighbours differ (h, w)."""
+    """The small picture without thin strokes: colours (h, w, 3) in L*a*b*, and how much neighbours differ (h, w)."""
 
     colours: Array
-    jumps: Array
+    grain: Array
 
 
 class _Sides(NamedTuple):
     """A region's sides: whether something else lies past each, how many are free of the picture's edge, and whether
-    what lies past those is of another kind than paper in shadow."""
+    that is surely no paper in shadow."""
 
     parted: bool
     free: int
-    of_another_kind: bool
+    surely: bool
 
 
 def _jumps(colours: Any) -> Any:
@@ -153,26 +152,52 @@ def _jumps(colours: Any) -> Any:
     return reduce(cv2.max, cv2.split(cv2.subtract(cv2.dilate(colours, kernel), cv2.erode(colours, kernel))))
 
 
-def _straight_sided(region: Bytes) -> Array | None:
-    """A region (h, w), 1 inside -> its corners (n, 2), clockwise from the top left; None when it has no few sides."""
+def _smooth(colours: Any, grain: Any) -> Iterator[Bytes]:
+    """Levels (h, w, 3) in L*a*b* and grain (h, w) -> the regions (h, w), 1 inside, that may be a sheet: large, smooth
+    in colour or in hue, and neither all of the picture nor what lies around a sheet."""
+    high, wide = grain.shape
+    for levels in (colours, None):
+        jumps = cv2.max(_jumps(_hues(colours) if levels is None else levels), grain)
+        for jump in JUMPS:
+            count, regions, stats, _ = cv2.connectedComponentsWithStats((jumps < jump).astype(np.uint8), connectivity=4)
+            at_corners = regions[[0, 0, -1, -1], [0, -1, 0, -1]].tolist()
+            for region in range(1, count):
+                share = stats[region, cv2.CC_STAT_AREA] / (high * wide)
+                if at_corners.count(region) < 4 and share > 0.5 * LEAST_AREA:
+                    yield np.asarray(regions == region, np.uint8)
+                elif share > 1 - LEAST_AREA:  # larger jumps would but add to it
+                    return
+
+
+def _hues(colours: Any) -> Any:
+    """Levels (h, w, 3) in L*a*b* -> a* and b* as they would be in white light, uint8 (h, w, 2)."""
+    light = np.maximum(colours[..., :1], 25).astype(np.float32) / 255
+    return np.clip(128 + (colours[..., 1:] - np.float32(128)) / light, 0, 255).astype(np.uint8)
+
+
+def _straight_sided(region: Bytes) -> list[Array]:
+    """A region (h, w), 1 inside -> its corners (n, 2), clockwise from the top left: as four if it can be said so, and
+    with the most that are allowed, which tell a small cut-off corner; empty when it has no few sides."""
     outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(outlines, key=cv2.contourArea)
     hull = cv2.convexHull(outline)
     area = cv2.contourArea(hull)
     if area < LEAST_AREA * region.size or cv2.contourArea(outline) < 0.88 * area:
-        return None
+        return []
     around = cv2.arcLength(hull, closed=True)
-    few: Array | None = None
+    known: dict[int, Array] = {}
     for tolerance in (0.01, 0.02, 0.03, 0.04, 0.06):
         corners = cv2.approxPolyDP(hull, tolerance * around, closed=True)[:, 0].astype(np.float64)
-        if not 3 <= len(corners) <= MOST_SIDES or cv2.contourArea(corners.astype(np.float32)) < 0.9 * area:
-            continue
-        few = corners if few is None or len(corners) == 4 else few
-        if len(corners) == 4:
-            break
-    if few is None:
-        return None
-    corners = _sharpened(few, outline[:, 0].astype(np.float64)) if len(few) == 4 else few
+        if 3 <= len(corners) <= MOST_SIDES and cv2.contourArea(corners.astype(np.float32)) >= 0.9 * area:
+            known.setdefault(len(corners), corners)
+    if 4 in known:
+        known[4] = _sharpened(known[4], outline[:, 0].astype(np.float64))
+    few = dict.fromkeys((4, max(known, default=4)))
+    return [_clockwise(known[count]) for count in few if count in known]
+
+
+def _clockwise(corners: Array) -> Array:
+    """Corners (n, 2) in either order -> clockwise from the top left."""
     if cv2.contourArea(corners.astype(np.float32), oriented=True) < 0:  # as y grows downwards, clockwise is positive
         corners = corners[::-1]
     sides = np.roll(corners, -1, 0) - corners
@@ -204,10 +229,12 @@ def _sharpened(corners: Array, outline: Array) -> Array:
 
 def _sides(corners: Array, view: _View) -> _Sides:
     """A region's corners (n, 2), clockwise -> what lies past its sides."""
-    high, wide = view.jumps.shape
+    high, wide = view.grain.shape
     limit = np.array((wide, high)) - 1.0
     free, another = 0, True
+    darker: list[Array | None] = []  # the direction of each side that is free and has at once less light past it
     for start, end in zip(corners, np.roll(corners, -1, 0), strict=True):
+        darker.append(None)
         along = (end - start) / max(float(np.hypot(*(end - start))), 1e-9)
         outwards = np.array((along[1], -along[0]))  # of corners that go clockwise as y grows downwards
         points = start + np.linspace(0.05, 0.95, 40)[:, None] * (end - start)
@@ -222,17 +249,33 @@ def _sides(corners: Array, view: _View) -> _Sides:
         reach = room.min(1, keepdims=True)
         near = [points + np.minimum(by, reach) * outwards for by in OUTSIDE]
         far = [points + np.maximum(share * reach, OUTSIDE[0]).clip(max=reach) * outwards for share in FAR]
-        paper = _at(view.colours, inside)
-        steps = np.stack([np.linalg.norm(_at(view.colours, place) - paper, axis=1) for place in (*near, *far)])
+        paper, smooth = _at(view.colours, inside), _at(view.grain, points - 2 * INSIDE * outwards)
+        steps = np.stack(
+            [
+                np.hypot(
+                    np.linalg.norm(_at(view.colours, place) - paper, axis=1),
+                    np.maximum(_at(view.grain, place) - smooth, 0),
+                )
+                for place in (*near, *far)
+            ]
+        )
         if (steps[: len(near)].min(0) > STEP).mean() < SEEN or (steps[len(near) :] > STEP).mean(1).min() < SEEN_FAR:
-            return _Sides(parted=False, free=free, of_another_kind=False)
+            return _Sides(parted=False, free=free, surely=False)
         there = np.concatenate([_at(view.colours, place) for place in (near[-1], *far)])
-        grain = np.concatenate([_at(view.jumps, place) for place in (near[-1], *far)])
-        middle, past = np.median(paper, axis=0), np.median(there, axis=0)
-        hue = float(np.hypot(*(past - middle)[1:]))
-        own = float(np.median(_at(view.jumps, points - 2 * INSIDE * outwards)))
-        another &= hue > HUE or float(np.median(grain)) > GRAINED * own + 2
-    return _Sides(parted=True, free=free, of_another_kind=another)
+        grain = np.concatenate([_at(view.grain, place) for place in (near[-1], *far)])
+        middle, past = np.median(paper, axis=0) - GREY, np.median(there, axis=0) - GREY
+        lighter = past[0] / max(middle[0], 1.0)
+        # In less light the same paper has as much less of its hue and grain.
+        hue = float(np.hypot(*(past / max(lighter, 1.0) - middle * min(lighter, 1.0))[1:]))
+        grained = float(np.median(grain)) > GRAINED * float(np.median(smooth)) * max(lighter, 1.0) + 1
+        another &= hue > HUE or grained or lighter < DARK
+        sharp = float(np.median(steps[0])) > SHARP * float(np.median(steps[1]))
+        darker[-1] = along if sharp and lighter < 0.9 else None
+    at_corner = any(
+        before is not None and after is not None and float(before @ after) < CORNER
+        for before, after in zip([darker[-1], *darker[:-1]], darker, strict=True)
+    )
+    return _Sides(parted=True, free=free, surely=free > 0 and (another or at_corner))
 
 
 def _at(levels: Array, points: Array) -> Array:
