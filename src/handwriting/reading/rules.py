@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.uint8]
 
+MOST_THICK = 1.2  # of a sure rule, in strokes of the writing; a pixel more, as its edge is ragged
+
 
 def _opened(mask: Mask, wide: int, high: int) -> Mask:
     """Ink that fits a rectangle of ink."""
@@ -72,7 +74,7 @@ def _rules(mask: Mask, reach: int, height: float) -> Mask:
     """Ink of thin lines that run at least ``reach`` pixels nearly along the rows -> uint8 (h, w).
 
     The bars of neighbours that touch (77, 55) run as far as a short rule. So where the writing's ``height`` is known
-    (not 0), a run shorter than 3.2 heights must also be clearly thinner than the strokes.
+    (not 0), a run that is shorter than 3.2 heights or thicker than a stroke must be clearly thinner than the strokes.
     """
     runs = _runs(mask, reach)
     if not runs.any():
@@ -87,9 +89,10 @@ def _rules(mask: Mask, reach: int, height: float) -> Mask:
     labels, stats = _parts(near)
     count = len(stats)
     # Of a rule that is sure every bit between two strokes goes; of a doubtful one only pieces of some length.
-    sure = _lengths(runs, labels, count) >= 3.2 * height
+    stroke = stroke_width(mask)
+    sure = _lengths(runs, labels, count, MOST_THICK * stroke + 1) >= 3.2 * height
     doubtful = stats[:, cv2.CC_STAT_WIDTH] >= 0.25 * reach
-    keep = np.where(sure, stats[:, cv2.CC_STAT_WIDTH] >= 5, doubtful & (usual < 0.65 * stroke_width(mask)))
+    keep = np.where(sure, stats[:, cv2.CC_STAT_WIDTH] >= 5, doubtful & (usual < 0.65 * stroke))
     keep[0] = False
     return np.asarray(thin & keep[labels], np.uint8)
 
@@ -181,11 +184,14 @@ def _without_frames(mask: Mask) -> Mask:
     return mask
 
 
-def _lengths(runs: Mask, pieces: NDArray[np.int32], count: int) -> NDArray[np.int64]:
-    """Runs (h, w) and pieces of them (h, w) -> for each piece the width of the whole run that it lies in."""
+def _lengths(runs: Mask, pieces: NDArray[np.int32], count: int, most: float) -> NDArray[np.int64]:
+    """Runs (h, w) and pieces of them (h, w) -> for each piece the width of the whole run that it lies in; 0 where that
+    is thicker than ``most`` pixels: small digits that touch make one run as high as themselves."""
     labels, stats = _parts(_grown(runs, 3, 3))
+    widths = stats[:, cv2.CC_STAT_WIDTH].astype(np.int64)
+    widths[np.bincount(labels[runs > 0], minlength=len(stats)) > most * widths] = 0
     lengths = np.zeros(count, np.int64)
-    np.maximum.at(lengths, pieces[labels > 0], stats[labels[labels > 0], cv2.CC_STAT_WIDTH])
+    np.maximum.at(lengths, pieces[labels > 0], widths[labels[labels > 0]])
     return lengths
 
 

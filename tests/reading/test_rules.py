@@ -1,0 +1,48 @@
+"""Rules taken out of ink, and writing that looks like them left alone."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from handwriting.data import Dataset
+from handwriting.reading.rules import without_rules
+
+Mask = NDArray[np.uint8]
+WIDE = 600
+
+
+@pytest.fixture(params=[14, 18, 26], ids="{} px high".format)
+def writing(request: pytest.FixtureRequest, sample: Dataset) -> Mask:
+    """Three lines of eight touching digits on a page."""
+    mask = np.zeros((5 * request.param, WIDE), np.uint8)
+    rng = np.random.default_rng(4)
+    for line in range(3):
+        x = 40 + 30 * line
+        for index in rng.integers(len(sample.images), size=8):
+            image = sample.images[index]
+            scale = request.param / 20
+            ink = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) > 70
+            ink = ink[:, np.flatnonzero(ink.any(0))[0] : np.flatnonzero(ink.any(0))[-1] + 1]
+            place = mask[int(1.6 * line * request.param) :, x:][: ink.shape[0], : ink.shape[1]]
+            place |= ink[: len(place)]
+            x += ink.shape[1] - 1
+    return mask
+
+
+def test_small_digits_that_touch_are_no_rules(writing: Mask) -> None:
+    assert without_rules(writing, WIDE).sum() > 0.97 * writing.sum()
+
+
+@pytest.mark.parametrize("thick", [1, 2, 3])
+def test_rules_through_them_go_and_the_digits_stay(writing: Mask, thick: int) -> None:
+    rules = np.zeros_like(writing)
+    pitch = int(1.6 * len(writing) / 5)
+    for y in range(pitch - 6, len(writing), pitch):
+        cv2.line(rules, (0, y), (WIDE, y + 3), 1, thick)
+    left = without_rules(writing | rules, WIDE)
+    alone = (rules > 0) & (cv2.dilate(writing, np.ones((5, 5), np.uint8)) == 0)
+    assert left[alone].mean() < 0.05
+    assert left[(writing > 0) & (cv2.dilate(rules, np.ones((5, 5), np.uint8)) == 0)].mean() > 0.93
