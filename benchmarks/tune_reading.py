@@ -17,17 +17,22 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from compose import Bank, Composed, compose_field, compose_page, strangers
 from numpy.typing import NDArray
 
 from handwriting.classifier import Classifier, load, with_metadata
+from handwriting.data import Dataset
 from handwriting.data import load as load_data
 from handwriting.evaluation import wilson_interval
 from handwriting.files import write_whole
-from handwriting.reading.calibration import MOST_LEAD, Calibration
+from handwriting.learning.composing import OTHER, Material
+from handwriting.learning.composing import compose as compose_scene
+from handwriting.learning.synthesis import letters, scribbles
+from handwriting.reading.calibration import MOST_LEAD, Company, Mark, calibration_from, evidence
 from handwriting.reading.constraints import free
 from handwriting.reading.lattice import Array, Lattice
-from handwriting.reading.page import lattices_of, ways
+from handwriting.reading.page import lattices_of, mark_of, runs_of, ways
 from handwriting.reading.pieces import features
 from handwriting.reading.scoring import Weights, from_json, inputs, passing, weigh
 from handwriting.reading.sequence import LineModel
@@ -42,7 +47,9 @@ TRUSTS = (0.15, 0.3, 0.6, 1.0)  # of the classifier beside the line network
 # Composed fields hold nothing but digits, so what they fit cannot say how other marks look: below these, hardly any
 # digit of valid fields lies. `run` is for characters that hang together.
 PIECES = {"reject_below": 0.4, "least_looks": 0.5, "run": [0.4, 0.5]}
-LINES = {"reject_below": 0.0, "least_looks": 0.5, "run": [0.5, 0.1]}
+SCENES, MARKS, MARKS_SEED = 600, (1500, 300), 77  # with other marks; letters in fonts and scribbles; not those learned
+SHARE = 0.5  # of what stands beside a mark in the verdict on it: 1 would read letters that stand in a number
+KEPT = 0.993  # of the lines read rightly that the verdict may not touch
 
 
 @dataclass(frozen=True)
@@ -332,11 +339,65 @@ def calibrate(lines: list[Studied]) -> dict[str, Any]:
     doubt = [np.log(max(p, 1e-6)) - np.log(max(1 - p, 1e-6)) for _, p, _ in marks]
     measured = np.stack([np.array([whole for whole, _, _ in marks]), np.array(doubt)], 1)
     character = logistic(measured, np.array([right for *_, right in marks]))
-    fitted = Calibration(tuple(character), (0.0, 1.0, 0.0), 0.0, 0.0, (0.0, 0.0))
+    fitted = calibration_from({"character": character, "line": (0.0, 1.0, 0.0), **PIECES})
     sums = [sum(np.log(fitted.of_character(whole, p)) for whole, p, _ in own) for _, _, own in readings]
     leads = [min(lead, MOST_LEAD) for _, lead, _ in readings]
     right = np.array([text == line.text for (text, _, _), line in zip(readings, lines, strict=True)])
     return {"character": character, "line": logistic(np.stack([np.array(sums), np.array(leads)], 1), right)}
+
+
+def strange(digits: Dataset, count: int, seed: int) -> list[Composed]:
+    """So many pictures of numbers of the digits' writers with letters and scribbles among them, "?" in the texts."""
+    assert digits.writers is not None
+    generator, rng = torch.Generator().manual_seed(MARKS_SEED), np.random.default_rng(seed)
+    none = torch.zeros(0, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
+    marks = torch.cat([letters(MARKS[0], none, generator), scribbles(MARKS[1], none, generator)]).numpy()
+    order = np.argsort(digits.writers, kind="stable")
+    _, starts = np.unique(digits.writers[order], return_index=True)
+    hands = [(digits.images[own], digits.labels[own]) for own in np.split(order, starts[1:]) if len(own) >= 10]
+    material = Material(tuple(hands), marks)
+    found: list[Composed] = []
+    while len(found) < count:
+        scene = compose_scene(material, rng)
+        if OTHER in scene.labels:
+            text = "".join("?" if label == OTHER else digits.classes[label] for label in scene.labels)
+            found.append(Composed(scene.picture, (text,), scene.owners))
+    return found
+
+
+def fit_verdict(others: list[Studied], numbers: list[Studied]) -> dict[str, Any]:
+    """Lines with other marks among their digits, lines of digits alone -> what `Company` takes.
+
+    Fitted on the first; of the second the least log-odds are chosen, the greatest that leaves `KEPT` of them alone.
+    """
+    fits: dict[str, list[float]] = {}
+    judged = [run for line in others for run in _runs(line)]
+    for name, alone in (("alone", True), ("joined", False)):
+        known = [(run, text) for run, read, text in judged if (len(run) == 1) == alone and (text == read or not text)]
+        fits[name] = logistic(
+            np.array([evidence(run) for run, _ in known]), np.array([text != "" for _, text in known])
+        )
+    right = [[run for run, _, _ in _runs(line)] for line in numbers if read_text(line)[0] == line.text]
+    for least in np.arange(4, -6, -0.25):
+        company = Company(tuple(fits["alone"]), tuple(fits["joined"]), SHARE, float(least))
+        kept = float(np.mean([not any(company.rejects(runs)) for runs in right]))
+        if kept >= KEPT:
+            break
+    print(f"rejected below {least}: {kept:.4f} of {len(right)} right lines are kept")
+    return {**fits, "share": SHARE, "least": float(least)}
+
+
+def _runs(line: Studied) -> list[tuple[list[Mark], str, str]]:
+    """A studied line -> what hangs together on its best way: its marks, how they are read, and what they are: digits,
+    or "" where they are none."""
+    best = ways(line.lattice, free(), frozenset(line.lattice.classes))
+    found = []
+    for run in runs_of(line.lattice, best[0].edges) if best else ():
+        owners = [int(line.digit[edge.candidate]) for edge in run]
+        text = "".join(line.truth[owner] if owner >= 0 else "?" for owner in owners)
+        read = "".join(str(edge.label) for edge in run)
+        found.append(([mark_of(line.lattice, edge) for edge in run], read, text if text.strip("?") else ""))
+    return found
 
 
 def compose(bank: Bank, seed: int, fields: int, pages: int) -> list[Composed]:
@@ -376,7 +437,8 @@ def main() -> None:
     else:
         file = options.out / "digits-lines.onnx"
         model = LineModel(file.read_bytes())
-        metadata = {**model.metadata, "reading": tuned_lines(fit, check, classifier, model)}
+        others = strange(halves[0].digits, SCENES, options.seed + 2)
+        metadata = {**model.metadata, "reading": tuned_lines(fit, check, others, classifier, model)}
         write_whole(file, with_metadata(file.read_bytes(), metadata))
 
 
@@ -396,16 +458,20 @@ def tuned(fit: list[Studied], check: list[Studied], rounds: int, seed: int) -> d
     return {**document, **calibrate(check)}
 
 
-def tuned_lines(fit: list[Composed], check: list[Composed], classifier: Classifier, model: LineModel) -> dict[str, Any]:
-    """Pictures to choose on, pictures to calibrate on -> the line model's `reading`; prints what it reads."""
-    shares = {}
+def tuned_lines(
+    fit: list[Composed], check: list[Composed], others: list[Composed], classifier: Classifier, model: LineModel
+) -> dict[str, Any]:
+    """Pictures to choose on, to calibrate on, with other marks -> the line model's `reading`; prints what it reads."""
+    shares, numbers = {}, {}
     for model.trust in TRUSTS:
-        shares[model.trust] = exact(studied(fit, classifier, model))
+        numbers[model.trust] = studied(fit, classifier, model)
+        shares[model.trust] = exact(numbers[model.trust])
         print(f"classifier trusted by {model.trust}: {shares[model.trust]:.4f} read exactly", flush=True)
     model.trust = max(shares, key=lambda trust: shares[trust])
     lines = studied(check, classifier, model)
     report(lines)
-    return {**calibrate(lines), **LINES, "trust": model.trust}
+    verdict = fit_verdict(studied(others, classifier, model), numbers[model.trust])
+    return {**calibrate(lines), "company": verdict, "trust": model.trust}
 
 
 def report(lines: list[Studied]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -10,10 +12,10 @@ import numpy as np
 
 from handwriting.classifier import Classifier, load
 from handwriting.imaging import PictureLike, open_picture
-from handwriting.reading.calibration import MOST_LEAD, Calibration
+from handwriting.reading.calibration import MOST_LEAD, Calibration, Mark
 from handwriting.reading.constraints import Constraint, alphabet_of, constraint
-from handwriting.reading.lattice import Edge, Lattice, Way, best_ways, label_edges, passing_edges
-from handwriting.reading.lines import find_lines
+from handwriting.reading.lattice import Array, Edge, Lattice, Way, best_ways, label_edges, passing_edges
+from handwriting.reading.lines import Strip, find_lines
 from handwriting.reading.pieces import Candidate, candidates, find_cuts
 from handwriting.reading.ribbon import ribbon
 from handwriting.reading.scoring import weigh as weigh_pieces
@@ -165,17 +167,18 @@ def _read_page(picture: PictureLike, classifier: Classifier, rule: Constraint, a
 def lattices_of(sheet: Sheet, classifier: Classifier, model: LineModel | None) -> list[Lattice]:
     """A sheet -> the lattice of each line of it, from top to bottom; with a line model, it spells the lines."""
     found, spelled = [], []
-    for strip in find_lines(sheet):
+    strips = find_lines(sheet)
+    said = _answers(sheet, strips, model) if model is not None else [None] * len(strips)
+    for strip, answers in zip(strips, said, strict=True):
         own = find_cuts(strip)
-        if model is not None:
-            answers = model.answers(ribbon(sheet, strip))
+        if answers is not None:
             own, at = with_turns(strip, own, answers)
         if pieces := candidates(strip, own):
             found.append((strip, own, pieces))
-            spelled.append(spell(strip, own, at, pieces, answers) if model is not None else None)
+            spelled.append(spell(strip, own, at, pieces, answers) if answers is not None else None)
     asked = [
-        np.arange(len(pieces)) if said is None else said.worth
-        for (_, _, pieces), said in zip(found, spelled, strict=True)
+        np.arange(len(pieces)) if spelling is None else spelling.worth
+        for (_, _, pieces), spelling in zip(found, spelled, strict=True)
     ]
     images = [pieces[number].image() for (_, _, pieces), own in zip(found, asked, strict=True) for number in own]
     if not images:
@@ -184,14 +187,23 @@ def lattices_of(sheet: Sheet, classifier: Classifier, model: LineModel | None) -
     probabilities, character = scores.probabilities.astype(np.float64), scores.character.astype(np.float64)
     ends = np.cumsum([len(own) for own in asked])[:-1]
     lattices = []
-    for (strip, own, pieces), said, which, looks in zip(
+    for (strip, own, pieces), spelling, which, looks in zip(
         found, spelled, np.split(probabilities, ends), np.split(character, ends), strict=True
     ):
-        if said is None or model is None:
+        if spelling is None or model is None:
             lattices.append(weigh_pieces(strip, own, pieces, which, looks, classifier.classes, weights()))
         else:
-            lattices.append(weigh_line(strip, own, pieces, said, which, looks, classifier.classes, model.trust))
+            lattices.append(weigh_line(strip, own, pieces, spelling, which, looks, classifier.classes, model.trust))
     return lattices
+
+
+def _answers(sheet: Sheet, strips: Sequence[Strip], model: LineModel) -> list[Array]:
+    """What the line network says of each line; lines are shared out to the processor's cores."""
+    ribbons = [ribbon(sheet, strip) for strip in strips]
+    if len(ribbons) < 2:
+        return [model.answers(own) for own in ribbons]
+    with ThreadPoolExecutor(min(len(ribbons), 8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(model.answers, ribbons))
 
 
 def ways(lattice: Lattice, rule: Constraint, allowed: frozenset[str]) -> list[Way]:
@@ -232,20 +244,29 @@ def read_line(
 
 def _rejected(lattice: Lattice, edges: Sequence[Edge], calibration: Calibration) -> set[int]:
     """The best way's edges -> the candidates that are no characters: judged together where they hang together."""
-    runs: list[list[int]] = []
+    runs = runs_of(lattice, edges)
+    verdict = calibration.verdict.rejects([[mark_of(lattice, edge) for edge in run] for run in runs])
+    return {edge.candidate for run, rejected in zip(runs, verdict, strict=True) if rejected for edge in run}
+
+
+def runs_of(lattice: Lattice, edges: Sequence[Edge]) -> list[list[Edge]]:
+    """A way's edges -> those of its characters, the ones that hang together together."""
+    runs: list[list[Edge]] = []
     end = -1
     for edge in edges:
         if edge.label in lattice.classes:
             if edge.start != end or lattice.cuts.ink[edge.start] == 0:
                 runs.append([])
-            runs[-1].append(edge.candidate)
+            runs[-1].append(edge)
             end = edge.end
-    return {
-        number
-        for run in runs
-        if calibration.rejects(lattice.whole[run].tolist(), lattice.character[run].tolist())
-        for number in run
-    }
+    return runs
+
+
+def mark_of(lattice: Lattice, edge: Edge) -> Mark:
+    """A character's edge -> what is known of it."""
+    assert edge.label is not None  # noqa: S101 (the caller passes characters only)
+    label = lattice.probabilities[edge.candidate, lattice.classes.index(edge.label)]
+    return Mark(float(lattice.whole[edge.candidate]), float(lattice.character[edge.candidate]), float(label))
 
 
 def _character(sheet: Sheet, lattice: Lattice, edge: Edge, calibration: Calibration, rejected: bool) -> Character:
@@ -253,8 +274,8 @@ def _character(sheet: Sheet, lattice: Lattice, edge: Edge, calibration: Calibrat
     box = _box(sheet, lattice, lattice.candidates[edge.candidate])
     if edge.label not in lattice.classes:  # a separator that the pattern asks for, found by its shape
         return Character(edge.label, SEPARATOR, box)
-    label = float(lattice.probabilities[edge.candidate, lattice.classes.index(edge.label)])
-    return Character(edge.label, calibration.of_character(float(lattice.whole[edge.candidate]), label), box, rejected)
+    mark = mark_of(lattice, edge)
+    return Character(edge.label, calibration.of_character(mark.whole, mark.label), box, rejected)
 
 
 def _mark(sheet: Sheet, lattice: Lattice, passed: Sequence[Edge], calibration: Calibration) -> Character | None:

@@ -1,0 +1,55 @@
+"""Which marks of a line are taken for characters."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+
+import pytest
+
+from handwriting.classifier import Classifier
+from handwriting.reading.calibration import Company, Mark, Thresholds, calibration_from, evidence
+from handwriting.reading.sequence import line_model
+
+DIGIT, LETTER, DOUBT = Mark(-0.1, 0.99, 0.999), Mark(-4.0, 0.05, 0.6), Mark(-0.8, 0.45, 0.85)
+COMPANY = Company(alone=(0.5, 1.5, 0.5, 0.2), joined=(1.5, 2.0, 0.5, 0.2), share=0.5, least=1.0)
+
+
+def test_digits_keep_to_digits() -> None:
+    for joined in (False, True):
+        number = [[DIGIT, DIGIT]] if joined else [[DIGIT], [DIGIT]]
+        assert COMPANY.rejects([*number, [DOUBT]]) == [False] * (len(number) + 1)
+    assert COMPANY.rejects([[DOUBT]]) == [True]
+    assert COMPANY.rejects([[LETTER], [DOUBT]]) == [True, True]
+    assert COMPANY.rejects([]) == []
+
+
+def test_a_letter_in_a_number_stays_one() -> None:
+    assert COMPANY.rejects([[DIGIT], [LETTER], [DIGIT], [DIGIT]]) == [False, True, False, False]
+    assert COMPANY.rejects([[DIGIT] * 3, [LETTER, LETTER]]) == [False, True]
+
+
+def test_what_hangs_together_is_judged_together() -> None:
+    assert COMPANY.rejects([[DIGIT, DOUBT, DIGIT]]) == [False]
+    assert evidence([DIGIT, LETTER])[0] == pytest.approx((DIGIT.whole + LETTER.whole) / 2)
+
+
+def test_no_single_number_decides_alone() -> None:
+    whole, looks, label = evidence([Mark(-1e3, 0.0, 1.0)])
+    assert (whole, looks, label) == (-12.0, -12.0, 12.0)
+
+
+def test_thresholds_take_each_run_by_itself() -> None:
+    thresholds = Thresholds((0.0, 1.0, 0.5), alone=(0.4, 0.5), joined=(0.4, 0.2))
+    assert thresholds.rejects([[DIGIT], [DOUBT], [DIGIT, DOUBT], [LETTER, LETTER]]) == [False, True, False, True]
+    assert thresholds.rejects([[DIGIT], [DIGIT], [DIGIT], [DOUBT]])[-1]
+
+
+def test_each_way_of_reading_has_its_verdict(digits: Classifier) -> None:
+    weights = json.loads(resources.files("handwriting.reading").joinpath("weights.json").read_text())
+    assert isinstance(calibration_from(weights).verdict, Thresholds)
+    model = line_model(digits)
+    assert model is not None
+    assert isinstance(model.calibration.verdict, Company)
+    kept = calibration_from({**weights, "company": vars(COMPANY)})
+    assert kept.verdict == COMPANY
