@@ -19,13 +19,14 @@ LEAST_LONGEST, LEAST_SHORTEST = 320, 150  # pixels; smaller pictures are cut to 
 MOST_SLENDER = 8  # times as long as wide; sheets are not, and OpenCV's warps end at 32,767 pixels
 BRIGHT, DARKEST = 235.0, 20.0  # levels: the picture's lightest parts are brought to the one, were they above the other
 LEAST_AREA = 0.12  # of the picture
-JUMPS = (6, 10, 16, 26)  # of lightness or colour between neighbours, of 255, that end a smooth region; all are tried
-STEP = 9.0  # of lightness or colour across the sheet's edge: rules have the same paper on both sides
+JUMPS = (6, 10, 16, 26)  # of lightness, colour or grain, of 255, that end a smooth region; all are tried
+STEP = 9.0  # of lightness, colour or grain across the sheet's edge: rules have the same paper on both sides
 INSIDE, OUTSIDE = 3.0, (4.0, 8.0)  # pixels of the small picture, from an edge, between which there is that step:
 # a rule is thin, so past one or the other the same paper goes on
 SEEN = 0.8  # share of an edge along which the step is to be found
 FAR, SEEN_FAR = (0.35, 0.7, 1.0), 0.6  # the same further out: shares of the way to the picture's edge, and of points
 HUE, GRAINED, DARK = 8.0, 1.5, 0.22  # of another kind than paper: levels of a* b*, times its grain, of its lightness
+LESS = 0.9  # of a sheet's lightness, past its edge
 SHARP = 0.85  # share of a step that an edge makes within a few pixels; most shadows' are softer
 CORNER = 0.6  # cosine of the turn at a sheet's corner, 0 for a right angle seen from above; a bent shadow turns less
 GREY = np.array((0.0, 128.0, 128.0))  # L*a*b* of black, as OpenCV codes it in bytes
@@ -137,6 +138,16 @@ class _View(NamedTuple):
     grain: Array
 
 
+class _Side(NamedTuple):
+    """A side of a region: its direction (2,), whether something else lies past it, whether of another kind than paper
+    in any light, and whether there is less light from its edge on."""
+
+    along: Array
+    parted: bool
+    another: bool
+    less_light: bool
+
+
 class _Sides(NamedTuple):
     """A region's sides: whether something else lies past each, how many are free of the picture's edge, and whether
     that is surely no paper in shadow."""
@@ -156,8 +167,8 @@ def _smooth(colours: Any, grain: Any) -> Iterator[Bytes]:
     """Levels (h, w, 3) in L*a*b* and grain (h, w) -> the regions (h, w), 1 inside, that may be a sheet: large, smooth
     in colour or in hue, and neither all of the picture nor what lies around a sheet."""
     high, wide = grain.shape
-    for levels in (colours, None):
-        jumps = cv2.max(_jumps(_hues(colours) if levels is None else levels), grain)
+    for seen in (np.asarray, _hues):  # most searches end before the hues are needed
+        jumps = cv2.max(_jumps(seen(colours)), grain)
         for jump in JUMPS:
             count, regions, stats, _ = cv2.connectedComponentsWithStats((jumps < jump).astype(np.uint8), connectivity=4)
             at_corners = regions[[0, 0, -1, -1], [0, -1, 0, -1]].tolist()
@@ -229,53 +240,51 @@ def _sharpened(corners: Array, outline: Array) -> Array:
 
 def _sides(corners: Array, view: _View) -> _Sides:
     """A region's corners (n, 2), clockwise -> what lies past its sides."""
-    high, wide = view.grain.shape
-    limit = np.array((wide, high)) - 1.0
-    free, another = 0, True
-    darker: list[Array | None] = []  # the direction of each side that is free and has at once less light past it
-    for start, end in zip(corners, np.roll(corners, -1, 0), strict=True):
-        darker.append(None)
-        along = (end - start) / max(float(np.hypot(*(end - start))), 1e-9)
-        outwards = np.array((along[1], -along[0]))  # of corners that go clockwise as y grows downwards
-        points = start + np.linspace(0.05, 0.95, 40)[:, None] * (end - start)
-        inside, first = points - INSIDE * outwards, points + OUTSIDE[0] * outwards
-        within = np.all([(place >= 0) & (place <= limit) for place in (inside, first)], axis=(0, 2))
-        if within.mean() < 0.5:
-            continue
-        free += 1
-        inside, points = inside[within], points[within]
-        # How far each point is from the picture's edge, on the way straight out.
-        room = np.where(outwards > 0, limit - points, points) / np.maximum(np.abs(outwards), 1e-6)
-        reach = room.min(1, keepdims=True)
-        near = [points + np.minimum(by, reach) * outwards for by in OUTSIDE]
-        far = [points + np.maximum(share * reach, OUTSIDE[0]).clip(max=reach) * outwards for share in FAR]
-        paper, smooth = _at(view.colours, inside), _at(view.grain, points - 2 * INSIDE * outwards)
-        steps = np.stack(
-            [
-                np.hypot(
-                    np.linalg.norm(_at(view.colours, place) - paper, axis=1),
-                    np.maximum(_at(view.grain, place) - smooth, 0),
-                )
-                for place in (*near, *far)
-            ]
-        )
-        if (steps[: len(near)].min(0) > STEP).mean() < SEEN or (steps[len(near) :] > STEP).mean(1).min() < SEEN_FAR:
-            return _Sides(parted=False, free=free, surely=False)
-        there = np.concatenate([_at(view.colours, place) for place in (near[-1], *far)])
-        grain = np.concatenate([_at(view.grain, place) for place in (near[-1], *far)])
-        middle, past = np.median(paper, axis=0) - GREY, np.median(there, axis=0) - GREY
-        lighter = past[0] / max(middle[0], 1.0)
-        # In less light the same paper has as much less of its hue and grain.
-        hue = float(np.hypot(*(past / max(lighter, 1.0) - middle * min(lighter, 1.0))[1:]))
-        grained = float(np.median(grain)) > GRAINED * float(np.median(smooth)) * max(lighter, 1.0) + 1
-        another &= hue > HUE or grained or lighter < DARK
-        sharp = float(np.median(steps[0])) > SHARP * float(np.median(steps[1]))
-        darker[-1] = along if sharp and lighter < 0.9 else None
+    seen = [_side(start, end, view) for start, end in zip(corners, np.roll(corners, -1, 0), strict=True)]
+    free = [side for side in seen if side is not None]
     at_corner = any(
-        before is not None and after is not None and float(before @ after) < CORNER
-        for before, after in zip([darker[-1], *darker[:-1]], darker, strict=True)
+        before and after and before.less_light and after.less_light and float(before.along @ after.along) < CORNER
+        for before, after in zip([seen[-1], *seen[:-1]], seen, strict=True)
     )
-    return _Sides(parted=True, free=free, surely=free > 0 and (another or at_corner))
+    return _Sides(
+        parted=all(side.parted for side in free),
+        free=len(free),
+        surely=len(free) > 0 and (at_corner or all(side.another for side in free)),
+    )
+
+
+def _side(start: Array, end: Array, view: _View) -> _Side | None:
+    """A side from corner (2,) to corner, the sheet to its right -> what lies past it; None at the picture's edge."""
+    limit = np.array(view.grain.shape[::-1]) - 1.0
+    along = (end - start) / max(float(np.hypot(*(end - start))), 1e-9)
+    outwards = np.array((along[1], -along[0]))  # of corners that go clockwise as y grows downwards
+    points = start + np.linspace(0.05, 0.95, 40)[:, None] * (end - start)
+    inside, first = points - INSIDE * outwards, points + OUTSIDE[0] * outwards
+    within = np.all([(place >= 0) & (place <= limit) for place in (inside, first)], axis=(0, 2))
+    if within.mean() < 0.5:
+        return None
+    inside, points = inside[within], points[within]
+    # How far each point is from the picture's edge, on the way straight out.
+    room = np.where(outwards > 0, limit - points, points) / np.maximum(np.abs(outwards), 1e-6)
+    reach = room.min(1, keepdims=True)
+    near = [points + np.minimum(by, reach) * outwards for by in OUTSIDE]
+    far = [points + np.maximum(share * reach, OUTSIDE[0]).clip(max=reach) * outwards for share in FAR]
+    there = np.stack([_at(view.colours, place) for place in (*near, *far)])
+    grain = np.stack([_at(view.grain, place) for place in (*near, *far)])
+    paper, smooth = _at(view.colours, inside), _at(view.grain, points - 2 * INSIDE * outwards)
+    steps = np.hypot(np.linalg.norm(there - paper, axis=2), np.maximum(grain - smooth, 0))
+    at_edge, further = steps[: len(near)], steps[len(near) :]
+    middle, past = np.median(paper, axis=0) - GREY, np.median(there[1:], axis=(0, 1)) - GREY
+    lighter = float(past[0]) / max(float(middle[0]), 1.0)
+    # In less light the same paper has as much less of its hue and grain.
+    hue = float(np.hypot(*(past / max(lighter, 1.0) - middle * min(lighter, 1.0))[1:]))
+    grained = float(np.median(grain[1:])) > GRAINED * float(np.median(smooth)) * max(lighter, 1.0) + 1
+    return _Side(
+        along,
+        parted=bool((at_edge.min(0) > STEP).mean() >= SEEN and (further > STEP).mean(1).min() >= SEEN_FAR),
+        another=hue > HUE or grained or lighter < DARK,
+        less_light=lighter < LESS and float(np.median(at_edge[0])) > SHARP * float(np.median(at_edge[1])),
+    )
 
 
 def _at(levels: Array, points: Array) -> Array:
