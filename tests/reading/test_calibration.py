@@ -9,7 +9,11 @@ import pytest
 
 from handwriting.classifier import Classifier
 from handwriting.reading.calibration import Company, Mark, Thresholds, calibration_from, evidence
+from handwriting.reading.constraints import free
+from handwriting.reading.page import lattices_of, mark_of, runs_of, ways
 from handwriting.reading.sequence import line_model
+from handwriting.reading.sheet import lay_out
+from tests.reading.conftest import Paper
 
 DIGIT, LETTER, DOUBT = Mark(-0.1, 0.99, 0.999), Mark(-4.0, 0.05, 0.6), Mark(-0.8, 0.45, 0.85)
 COMPANY = Company(alone=(0.5, 1.5, 0.5, 0.2), joined=(1.5, 2.0, 0.5, 0.2), share=0.5, least=1.0)
@@ -43,6 +47,16 @@ def test_thresholds_take_each_run_by_itself() -> None:
     thresholds = Thresholds((0.0, 1.0, 0.5), alone=(0.4, 0.5), joined=(0.4, 0.2))
     assert thresholds.rejects([[DIGIT], [DOUBT], [DIGIT, DOUBT], [LETTER, LETTER]]) == [False, True, False, True]
     assert thresholds.rejects([[DIGIT], [DIGIT], [DIGIT], [DOUBT]])[-1]
+
+
+def test_a_label_that_a_constraint_chose_says_nothing_of_the_mark(paper: Paper, digits: Classifier) -> None:
+    (lattice,) = lattices_of(lay_out(paper("4096")), digits, line_model(digits))
+    (free_run, *_), *_ = [runs_of(lattice, way.edges) for way in ways(lattice, free(), frozenset("0123456789"))]
+    bound = ways(lattice, free(), frozenset("13"))[0]
+    assert mark_of(lattice, free_run[0]).label > 0.9
+    for run in runs_of(lattice, bound.edges):
+        for edge in run:
+            assert mark_of(lattice, edge).label == lattice.probabilities[edge.candidate].max()
 
 
 def test_each_way_of_reading_has_its_verdict(digits: Classifier) -> None:

@@ -19,7 +19,8 @@ class Mark:
     Attributes:
         whole: score of being exactly one character, whichever.
         looks: the classifier's own probability that it is one whole character.
-        label: probability of the class that it is read as, were it one of them.
+        label: probability of its likeliest class, were it one of them; a constraint may have chosen another, which says
+            nothing of what it is.
     """
 
     whole: float

@@ -264,9 +264,8 @@ def runs_of(lattice: Lattice, edges: Sequence[Edge]) -> list[list[Edge]]:
 
 def mark_of(lattice: Lattice, edge: Edge) -> Mark:
     """A character's edge -> what is known of it."""
-    assert edge.label is not None  # noqa: S101 (the caller passes characters only)
-    label = lattice.probabilities[edge.candidate, lattice.classes.index(edge.label)]
-    return Mark(float(lattice.whole[edge.candidate]), float(lattice.character[edge.candidate]), float(label))
+    values = lattice.whole, lattice.character, lattice.probabilities.max(1)
+    return Mark(*(float(value[edge.candidate]) for value in values))
 
 
 def _character(sheet: Sheet, lattice: Lattice, edge: Edge, calibration: Calibration, rejected: bool) -> Character:
@@ -274,8 +273,8 @@ def _character(sheet: Sheet, lattice: Lattice, edge: Edge, calibration: Calibrat
     box = _box(sheet, lattice, lattice.candidates[edge.candidate])
     if edge.label not in lattice.classes:  # a separator that the pattern asks for, found by its shape
         return Character(edge.label, SEPARATOR, box)
-    mark = mark_of(lattice, edge)
-    return Character(edge.label, calibration.of_character(mark.whole, mark.label), box, rejected)
+    label = float(lattice.probabilities[edge.candidate, lattice.classes.index(edge.label)])
+    return Character(edge.label, calibration.of_character(float(lattice.whole[edge.candidate]), label), box, rejected)
 
 
 def _mark(sheet: Sheet, lattice: Lattice, passed: Sequence[Edge], calibration: Calibration) -> Character | None:
