@@ -55,12 +55,8 @@ class Bank:
     """Digits by writer; a number is written by one of them."""
 
     def __init__(self, digits: Dataset, least: int = 10) -> None:
-        if digits.writers is None:
-            raise ValueError("fields need writers: put qmnist_writers.npz beside the MNIST files")
         self.digits = digits
-        order = np.argsort(digits.writers, kind="stable")
-        _, starts = np.unique(digits.writers[order], return_index=True)
-        self.writers = [group for group in np.split(order, starts[1:]) if len(group) >= least]
+        self.writers = digits.hands(least)
 
     def number(self, rng: Generator, writer: int, length: int) -> tuple[str, list[Float]]:
         """The writer's digits, drawn without repeating an image while they last -> text, images (28, 28) in 0..1."""

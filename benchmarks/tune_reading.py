@@ -352,10 +352,7 @@ def strange(digits: Dataset, count: int, seed: int) -> list[Composed]:
     generator, rng = torch.Generator().manual_seed(MARKS_SEED), np.random.default_rng(seed)
     none = torch.zeros(0, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
     marks = torch.cat([letters(MARKS[0], none, generator), scribbles(MARKS[1], none, generator)]).numpy()
-    order = np.argsort(digits.writers, kind="stable")
-    _, starts = np.unique(digits.writers[order], return_index=True)
-    hands = [(digits.images[own], digits.labels[own]) for own in np.split(order, starts[1:]) if len(own) >= 10]
-    material = Material(tuple(hands), marks)
+    material = Material(tuple((digits.images[own], digits.labels[own]) for own in digits.hands()), marks)
     found: list[Composed] = []
     while len(found) < count:
         scene = compose_scene(material, rng)

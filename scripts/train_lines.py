@@ -56,15 +56,11 @@ Marks = list[tuple[int, float, float, float]]  # label, middle, left and right o
 
 def gather(train: Dataset, seed: int) -> Material:
     """Dataset with writers -> its hands, with one drawn hand to eight real ones, and marks that are no digits."""
-    if train.writers is None:
-        raise SystemExit("train_lines: writers are needed: put qmnist_writers.npz beside the MNIST files")
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     none = torch.zeros(0, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
     marks = torch.cat([letters(LETTERS, none, generator), scribbles(SCRIBBLES, none, generator)]).numpy()
     drawn, labels = (part.numpy() for part in drawn_digits(DRAWN, generator))
-    order = np.argsort(train.writers, kind="stable")
-    _, starts = np.unique(train.writers[order], return_index=True)
-    hands = [(train.images[own], train.labels[own]) for own in np.split(order, starts[1:]) if len(own) >= 10]
+    hands = [(train.images[own], train.labels[own]) for own in train.hands()]
     for _ in range(len(hands) // 8):
         own = rng.integers(len(labels), size=A_HAND)
         hands.append((drawn[own], labels[own]))

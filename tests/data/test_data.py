@@ -96,6 +96,19 @@ def test_splitting_by_writer_keeps_each_writer_on_one_side(sample: Dataset) -> N
     assert len(splits.valid) == pytest.approx(500, abs=60)
 
 
+def test_hands_are_the_characters_of_each_writer(sample: Dataset) -> None:
+    writers = np.random.default_rng(0).integers(40, size=len(sample)).astype(np.int64)
+    writers[:3] = 99
+    dataset = replace(sample, writers=writers)
+    hands = dataset.hands(least=4)
+    assert len(hands) == 40  # the writer of three characters is left out
+    assert sorted(np.concatenate(hands).tolist()) == list(range(3, len(sample)))
+    assert all((np.diff(own) > 0).all() and len(set(writers[own].tolist())) == 1 for own in hands)
+    assert len(dataset.hands(least=3)) == 41
+    with pytest.raises(DataError, match="qmnist_writers.npz"):
+        sample.hands()
+
+
 def test_splitting_by_writer_needs_writers(sample: Dataset) -> None:
     with pytest.raises(DataError, match="qmnist_writers.npz"):
         split(Source(sample), by="writer")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from handwriting.errors import DataError
 
 SplitBy = Literal["class", "writer"]
+_NO_WRITERS = "who wrote what is not known; put qmnist_writers.npz beside the MNIST files"
 SPLITS_BY: tuple[SplitBy, ...] = ("class", "writer")
 
 
@@ -54,6 +55,17 @@ class Dataset:
         """int64 (M,) indices -> the Dataset of those M characters, in that order."""
         writers = None if self.writers is None else self.writers[indices]
         return Dataset(self.name, self.images[indices], self.labels[indices], self.classes, writers)
+
+    def hands(self, least: int = 10) -> list[NDArray[np.int64]]:
+        """For each writer of at least so many characters, rising, the indices (n,) of theirs, rising.
+
+        Raises DataError: the writers are not known.
+        """
+        if self.writers is None:
+            raise DataError(f"{self.name}: {_NO_WRITERS}")
+        order = np.argsort(self.writers, kind="stable")
+        _, starts = np.unique(self.writers[order], return_index=True)
+        return [own for own in np.split(order, starts[1:]) if len(own) >= least]
 
     def fingerprint(self) -> str:
         """16 hex digits that change when any image, label or class name does (SHA-256 of all of them)."""
@@ -140,10 +152,7 @@ def _divide(
     taken = np.zeros(len(dataset), bool)
     if by == "writer":
         if dataset.writers is None:
-            raise DataError(
-                f"{dataset.name}: who wrote what is not known; put qmnist_writers.npz beside the MNIST files, "
-                "or split by class"
-            )
+            raise DataError(f"{dataset.name}: {_NO_WRITERS}, or split by class")
         groups, counts = np.unique(dataset.writers, return_counts=True)
         if len(groups) < 5:
             raise DataError(f"{dataset.name}: {len(groups)} writers are too few to split by writer; split by class")
