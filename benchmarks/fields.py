@@ -38,6 +38,10 @@ from handwriting.reading import annotated, read
 ROOT = Path(__file__).resolve().parent.parent
 Picture = NDArray[np.uint8]
 Reader = Callable[[Picture, bool], list[str]]
+SPEED = (
+    "`read` of a 1600-pixel photo with 18 to 22 characters, in-process after load: median {median_ms:.0f} ms, "
+    "90% within {p90_ms:.0f} ms (n = {n:.0f})."
+)
 SEED = {"valid": 2024, "test": 11}
 
 
@@ -229,6 +233,17 @@ def picture_for_readme(bank: Bank, classifier: Classifier, out: Path) -> None:
     write_whole(out, cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes())
 
 
+def again(took: dict[str, float], folder: Path) -> None:
+    """How long `read` takes -> into the table and figures that are there: for when the machine is quieter."""
+    told = SPEED.format(**took)
+    print(told)
+    table, data = folder / "fields.md", folder / "fields.json"
+    head = SPEED.partition("{")[0]
+    lines = [told if line.startswith(head) else line for line in table.read_text().splitlines()]
+    write_whole(table, "\n".join(lines) + "\n")
+    write_whole(data, json.dumps({**json.loads(data.read_text()), "speed": took}, indent=1) + "\n")
+
+
 def main() -> None:
     """Composes, lets every reader read, writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -238,7 +253,7 @@ def main() -> None:
     parser.add_argument("--fields", type=int, default=1000)
     parser.add_argument("--pages", type=int, default=60)
     parser.add_argument("--quick", action="store_true", help="60 fields and 4 pages, nothing written")
-    parser.add_argument("--speed", action="store_true", help="only how long `read` takes")
+    parser.add_argument("--speed", action="store_true", help="only how long `read` takes, into the table that is there")
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     options = parser.parse_args()
     fields, pages = (60, 4) if options.quick else (options.fields, options.pages)
@@ -246,7 +261,7 @@ def main() -> None:
     source = load_data("mnist", data_dir=options.data_dir)
     valid = strangers(source)
     if options.speed:
-        print(json.dumps(speed(Bank(valid), classifier)))
+        again(speed(Bank(valid), classifier), options.out / "results")
         return
     bank = Bank(split(source).open_test() if options.split == "test" else valid)
     rng = np.random.default_rng(SEED[options.split])
@@ -273,8 +288,7 @@ def main() -> None:
     for title, tallies in results.items():
         lines += table(f"{title}", tallies, len(sets[title]))
     lines += [
-        "`read` of a 1600-pixel photo with 18 to 22 characters, in-process after load: median "
-        f"{took['median_ms']:.0f} ms, 90% within {took['p90_ms']:.0f} ms (n = {took['n']:.0f}).",
+        SPEED.format(**took),
         "",
     ]
     text = "\n".join([*lines, *notes]).rstrip() + "\n"
