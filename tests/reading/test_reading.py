@@ -15,7 +15,7 @@ import handwriting as hw
 from handwriting.classifier import Classifier
 from handwriting.cli.app import app
 from handwriting.errors import PictureError
-from handwriting.reading import annotated, luhn_holds, read
+from handwriting.reading import Character, Line, Page, annotated, luhn_holds, read
 from tests.imaging.drawn_pictures import on_table
 
 Picture = NDArray[np.uint8]
@@ -171,6 +171,20 @@ def test_annotated_draws_and_leaves_the_picture_alone(paper: Paper, digits: Clas
     assert drawn.shape == picture.shape
     assert (drawn != picture).any()
     assert (picture == before).all()
+
+
+def test_the_text_of_a_line_covers_no_other_line() -> None:
+    def line(y: int) -> Line:
+        characters = tuple(Character("8", 0.99, (100 + 60 * place, y, 40, 50)) for place in range(3))
+        return Line("888", 0.99, (100, y, 160, 50), characters)
+
+    for below in (300, 125):  # with room for the text above the lower line, and without
+        page = Page((line(60), line(below)))
+        drawn = annotated(np.full((420, 700, 3), 255, np.uint8), page).astype(int)
+        blue = (drawn[..., 2] > 180) & (drawn[..., 0] < 120)
+        assert not blue[62:108, 102:258].any()  # the upper line's characters are seen
+        assert blue[:, 265:600].any() == (below == 125)
+    assert blue.sum() > 1500  # both texts are there
 
 
 def test_the_command_answers_each_picture_and_names_the_broken_one(paper: Paper, tmp_path: Path) -> None:
