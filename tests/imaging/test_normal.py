@@ -43,6 +43,11 @@ def test_what_is_in_normal_form_stays_as_it_is(plain: Picture) -> None:
         assert "as it is" in form.steps[-1].note
 
 
+def test_mnists_own_digits_are_in_normal_form(sample: Dataset) -> None:
+    images = sample.images[::10]
+    assert np.mean([np.array_equal(normal_form(image).image, image) for image in images]) > 0.99
+
+
 def test_what_is_not_quite_in_normal_form_is_worked_on() -> None:
     others = np.roll(PLAIN, 3, 1), np.roll(PLAIN, -3, 0), np.maximum(PLAIN, np.uint8(3)), 255 - PLAIN
     for other in others:
