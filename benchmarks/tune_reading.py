@@ -28,8 +28,8 @@ from handwriting.evaluation import wilson_interval
 from handwriting.files import write_whole
 from handwriting.learning.composing import OTHER, Material
 from handwriting.learning.composing import compose as compose_scene
-from handwriting.learning.synthesis import letters, scribbles
-from handwriting.reading.calibration import MOST_LEAD, Company, Mark, calibration_from, evidence
+from handwriting.learning.synthesis import other_marks
+from handwriting.reading.calibration import MOST_LEAD, Company, Mark, calibration_from, evidence, log_odds_of
 from handwriting.reading.constraints import free
 from handwriting.reading.lattice import Array, Lattice
 from handwriting.reading.page import lattices_of, mark_of, runs_of, ways
@@ -336,7 +336,7 @@ def calibrate(lines: list[Studied]) -> dict[str, Any]:
     """Lines that were not fitted on -> the fits of `Calibration`."""
     readings = [read_text(line) for line in lines]
     marks = [mark for _, _, own in readings for mark in own]
-    doubt = [np.log(max(p, 1e-6)) - np.log(max(1 - p, 1e-6)) for _, p, _ in marks]
+    doubt = [log_odds_of(p) for _, p, _ in marks]
     measured = np.stack([np.array([whole for whole, _, _ in marks]), np.array(doubt)], 1)
     character = logistic(measured, np.array([right for *_, right in marks]))
     fitted = calibration_from({"character": character, "line": (0.0, 1.0, 0.0), **PIECES})
@@ -348,11 +348,9 @@ def calibrate(lines: list[Studied]) -> dict[str, Any]:
 
 def strange(digits: Dataset, count: int, seed: int) -> list[Composed]:
     """So many pictures of numbers of the digits' writers with letters and scribbles among them, "?" in the texts."""
-    assert digits.writers is not None
     generator, rng = torch.Generator().manual_seed(MARKS_SEED), np.random.default_rng(seed)
-    none = torch.zeros(0, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
-    marks = torch.cat([letters(MARKS[0], none, generator), scribbles(MARKS[1], none, generator)]).numpy()
-    material = Material(tuple((digits.images[own], digits.labels[own]) for own in digits.hands()), marks)
+    hands = tuple((digits.images[own], digits.labels[own]) for own in digits.hands())
+    material = Material(hands, other_marks(*MARKS, generator).numpy())
     found: list[Composed] = []
     while len(found) < count:
         scene = compose_scene(material, rng)

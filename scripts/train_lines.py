@@ -32,7 +32,7 @@ from handwriting.files import write_whole
 from handwriting.learning.composing import Material, Scene, compose, write
 from handwriting.learning.export import lines_to_onnx
 from handwriting.learning.lines import ROWS, Lines, train_lines
-from handwriting.learning.synthesis import drawn_digits, letters, scribbles
+from handwriting.learning.synthesis import drawn_digits, other_marks
 from handwriting.reading.lines import find_lines
 from handwriting.reading.ribbon import HEIGHT, RIM, ribbon
 from handwriting.reading.sheet import lay_out
@@ -57,8 +57,7 @@ Marks = list[tuple[int, float, float, float]]  # label, middle, left and right o
 def gather(train: Dataset, seed: int) -> Material:
     """Dataset with writers -> its hands, with one drawn hand to eight real ones, and marks that are no digits."""
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    none = torch.zeros(0, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
-    marks = torch.cat([letters(LETTERS, none, generator), scribbles(SCRIBBLES, none, generator)]).numpy()
+    marks = other_marks(LETTERS, SCRIBBLES, generator).numpy()
     drawn, labels = (part.numpy() for part in drawn_digits(DRAWN, generator))
     hands = [(train.images[own], train.labels[own]) for own in train.hands()]
     for _ in range(len(hands) // 8):

@@ -101,8 +101,7 @@ def _is_normal(grey: NDArray[np.uint8]) -> bool:
     ys, xs = np.flatnonzero(rows), np.flatnonzero(columns)
     if len(ys) == 0 or max(ys[-1] - ys[0], xs[-1] - xs[0]) + 1 != BOX:
         return False
-    total, places = float(rows.sum()), np.arange(SIDE, dtype=np.float32)
-    return max(abs(float(rows @ places) / total - MIDDLE), abs(float(columns @ places) / total - MIDDLE)) <= 1.0
+    return max(abs(_centre(rows) - MIDDLE), abs(_centre(columns) - MIDDLE)) <= 1.0
 
 
 def _as_it_is(image: NDArray[np.uint8]) -> NormalForm:
@@ -190,9 +189,13 @@ def fit_ink(ink: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _corner(profile: NDArray[np.float32]) -> int:
     """Where an ink profile begins on the canvas for its centre of mass to come nearest the middle."""
+    return min(max(round(MIDDLE - _centre(profile)), 0), SIDE - len(profile))
+
+
+def _centre(profile: NDArray[np.float32]) -> float:
+    """The centre of mass of an ink profile, its middle when it has no ink."""
     total = float(profile.sum())
-    centre = float((profile * np.arange(len(profile))).sum()) / total if total > 0 else (len(profile) - 1) / 2
-    return min(max(round(MIDDLE - centre), 0), SIDE - len(profile))
+    return float((profile * np.arange(len(profile))).sum()) / total if total > 0 else (len(profile) - 1) / 2
 
 
 def _neighbourhood(grey: NDArray[np.uint8], light_ink: bool) -> Box:

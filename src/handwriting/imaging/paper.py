@@ -66,7 +66,7 @@ def find_paper(picture: Bytes) -> Paper | None:
     bright = bright if picture.ndim == 3 else cv2.cvtColor(bright, cv2.COLOR_GRAY2RGB)
     colours = cv2.cvtColor(cv2.medianBlur(cv2.medianBlur(bright, 5), 5), cv2.COLOR_RGB2LAB)
     grain = cv2.medianBlur(_jumps(bright), GRAIN_WINDOW)
-    view = _View(colours.astype(np.float64), grain.astype(np.float64))
+    view = _View(colours, grain)
     found: list[Paper] = []
     for region in _smooth(colours, grain // 2):
         for corners in _straight_sided(region):
@@ -132,10 +132,10 @@ def shrunk(picture: Bytes, longest: int) -> Bytes:
 
 
 class _View(NamedTuple):
-    """The small picture without thin strokes: colours (h, w, 3) in L*a*b*, and how much neighbours differ (h, w)."""
+    """The small picture without thin strokes: its levels (h, w, 3) in L*a*b*, and how much neighbours differ (h, w)."""
 
-    colours: Array
-    grain: Array
+    colours: Any
+    grain: Any
 
 
 class _Side(NamedTuple):
@@ -287,7 +287,7 @@ def _side(start: Array, end: Array, view: _View) -> _Side | None:
     )
 
 
-def _at(levels: Array, points: Array) -> Array:
+def _at(levels: Any, points: Array) -> Array:
     x, y = np.rint(points).astype(np.int64).T
     return np.asarray(levels[y.clip(0, levels.shape[0] - 1), x.clip(0, levels.shape[1] - 1)], np.float64)
 

@@ -261,6 +261,12 @@ def scribbles(count: int, source: Source, generator: Generator) -> Tensor:  # no
     return torch.cat(parts)
 
 
+def other_marks(in_fonts: int, by_pen: int, generator: Generator) -> Tensor:
+    """So many letters and signs, and so many scribbles -> uint8 (N, 28, 28): what may stand among digits in a line."""
+    none = torch.zeros(0, 28, 28, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
+    return torch.cat([letters(in_fonts, none, generator), scribbles(by_pen, none, generator)])
+
+
 def pairs(count: int, source: Source, generator: Generator) -> Tensor:
     """Two digits in one box, close or touching."""
     return to_bytes(refit(_pair(source, count, generator)[0]))

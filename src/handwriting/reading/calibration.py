@@ -89,7 +89,7 @@ class Company:
 
 def evidence(run: Run) -> tuple[float, float, float]:
     """A run -> means of its scores of being one character, and of the log-odds of its looks and of its labels."""
-    values = zip(*((mark.whole, _log_odds(mark.looks), _log_odds(mark.label)) for mark in run), strict=True)
+    values = zip(*((mark.whole, log_odds_of(mark.looks), log_odds_of(mark.label)) for mark in run), strict=True)
     whole, looks, label = (max(min(_mean(own), MOST_EVIDENCE), -MOST_EVIDENCE) for own in values)
     return whole, looks, label
 
@@ -138,10 +138,11 @@ def calibration_from(document: dict[str, Any]) -> Calibration:
 
 def _right(character: tuple[float, ...], whole: float, label: float) -> float:
     a, b, c = character
-    return _sigmoid(a + b * whole + c * _log_odds(label))
+    return _sigmoid(a + b * whole + c * log_odds_of(label))
 
 
-def _log_odds(probability: float) -> float:
+def log_odds_of(probability: float) -> float:
+    """A probability -> its log-odds, within those of a millionth."""
     return math.log(max(probability, 1e-6)) - math.log(max(1 - probability, 1e-6))
 
 

@@ -13,7 +13,8 @@ SURE, DOUBTFUL, REJECTED, LINE = (24, 128, 92), (214, 128, 16), (200, 48, 56), (
 DOUBT_BELOW = 0.9
 LABEL = 0.3  # of the characters' height
 Corners = tuple[int, int, int, int]  # left, top, right, bottom
-PAD = 2
+PAD = 2  # pixels of a patch around its text
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def annotated(picture: NDArray[np.uint8], page: Page) -> NDArray[np.uint8]:
@@ -29,21 +30,22 @@ def annotated(picture: NDArray[np.uint8], page: Page) -> NDArray[np.uint8]:
     draw = ImageDraw.Draw(canvas, "RGBA")
     for line in page.lines:
         _draw_characters(draw, line, scale, canvas.size)
-    for line in page.lines:
+    blocks = [_with_labels(line, scale) for line in page.lines]
+    for number, line in enumerate(page.lines):
         if line.text:
-            others = [_with_labels(other, scale) for other in page.lines if other is not line]
-            _draw_text(draw, line, scale, canvas.size, others)
+            _draw_text(draw, line, scale, canvas.size, blocks[:number] + blocks[number + 1 :])
     return np.asarray(canvas, np.uint8)
 
 
 def _draw_characters(draw: ImageDraw.ImageDraw, line: Line, scale: int, size: tuple[int, int]) -> None:
     height, thick = _measures(line, scale)
+    font = _font(LABEL * height)
     for character in line.characters:
         colour = REJECTED if character.rejected else SURE if character.probability >= DOUBT_BELOW else DOUBTFUL
         x0, y0, x1, y1 = _corners(character.box, scale, thick)
         draw.rectangle((x0, y0, x1, y1), outline=(*colour, 230), width=thick)
         text = "no character" if character.rejected and len(line.characters) == 1 else character.label
-        _label(draw, text if not character.rejected else f"({text})", (x0, y1 + 1), LABEL * height, colour, size)
+        _label(draw, text if not character.rejected else f"({text})", (x0, y1 + 1), font, colour, size)
 
 
 def _draw_text(draw: ImageDraw.ImageDraw, line: Line, scale: int, size: tuple[int, int], others: list[Corners]) -> None:
@@ -51,7 +53,8 @@ def _draw_text(draw: ImageDraw.ImageDraw, line: Line, scale: int, size: tuple[in
     x0, y0, x1, y1 = _corners(line.box, scale, 3 * thick)
     draw.rectangle((x0, y0, x1, y1), outline=(*LINE, 120), width=thick)
     text, font_size = f"{line.text}  {line.probability:.0%}", 0.42 * height
-    wide, high = _extent(draw, text, font_size)
+    font = _font(font_size)
+    _, _, wide, high = _extent(draw, text, font)
     above = (x0, y0 - 1.5 * font_size)
     for x, y in (above, (x1 + 4, y0), (x0 - wide - 4, y0)):
         inside = x >= 0 and y >= 0 and x + wide <= size[0] and y + high <= size[1]
@@ -60,7 +63,7 @@ def _draw_text(draw: ImageDraw.ImageDraw, line: Line, scale: int, size: tuple[in
             break
     else:
         x, y = above
-    _label(draw, text, (x, y), font_size, LINE, size)
+    _label(draw, text, (x, y), font, LINE, size)
 
 
 def _measures(line: Line, scale: int) -> tuple[int, int]:
@@ -85,25 +88,23 @@ def _label(
     draw: ImageDraw.ImageDraw,
     text: str,
     place: tuple[float, float],
-    height: float,
+    font: Font,
     colour: tuple[int, int, int],
     size: tuple[int, int],
 ) -> None:
     """White text on a patch of colour, kept inside the picture."""
-    font = _font(height)
-    left, top, _, _ = draw.textbbox((0, 0), text, font=font)
-    wide, high = _extent(draw, text, height)
+    left, top, wide, high = _extent(draw, text, font)
     x = min(max(place[0], 0), max(size[0] - wide, 0))
     y = min(max(place[1], 0), max(size[1] - high, 0))
     draw.rectangle((x, y, x + wide, y + high), fill=(*colour, 215))
     draw.text((x + PAD - left, y + PAD - top), text, font=font, fill=(255, 255, 255, 255))
 
 
-def _extent(draw: ImageDraw.ImageDraw, text: str, height: float) -> tuple[float, float]:
-    """A text's width and height with the patch around it, in pixels."""
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=_font(height))
-    return right - left + 2 * PAD, bottom - top + 2 * PAD
+def _extent(draw: ImageDraw.ImageDraw, text: str, font: Font) -> tuple[float, float, float, float]:
+    """A text -> where its ink begins, and the width and height of the patch around it, in pixels."""
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+    return left, top, right - left + 2 * PAD, bottom - top + 2 * PAD
 
 
-def _font(height: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(height: float) -> Font:
     return ImageFont.load_default(size=min(max(height, 11.0), 48.0))

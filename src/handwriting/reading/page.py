@@ -264,8 +264,8 @@ def runs_of(lattice: Lattice, edges: Sequence[Edge]) -> list[list[Edge]]:
 
 def mark_of(lattice: Lattice, edge: Edge) -> Mark:
     """A character's edge -> what is known of it."""
-    values = lattice.whole, lattice.character, lattice.probabilities.max(1)
-    return Mark(*(float(value[edge.candidate]) for value in values))
+    own = edge.candidate
+    return Mark(float(lattice.whole[own]), float(lattice.character[own]), float(lattice.probabilities[own].max()))
 
 
 def _character(sheet: Sheet, lattice: Lattice, edge: Edge, calibration: Calibration, rejected: bool) -> Character:
