@@ -1,4 +1,4 @@
-"""How sure a reading is: calibrated probabilities of its characters and of its whole text."""
+"""How sure a reading is: calibrated probabilities of its characters and its text; and which marks are no characters."""
 
 from __future__ import annotations
 
