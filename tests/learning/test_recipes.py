@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from handwriting import data
 from handwriting.data import Dataset, Splits
 from handwriting.errors import TrainingError, UnknownName
+from handwriting.learning import device as device_module
 from handwriting.learning import training as training_module
 from handwriting.learning.augment import augment, erase, shift, warp
 from handwriting.learning.device import native_bfloat16
@@ -250,11 +251,22 @@ def test_without_native_bfloat16_a_recipe_computes_in_float32(few: Splits, monke
     assert loss(False, "bfloat16") == loss(True, "float32") != loss(True, "bfloat16")
 
 
-@pytest.mark.parametrize("amx", [True, False])
-def test_a_cpu_computes_in_bfloat16_only_where_it_has_tiles_for_it(amx: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("amx", "avx512_bf16", "maker", "native"),
+    [
+        (True, True, "GenuineIntel", True),
+        (False, True, "GenuineIntel", False),  # slower than float32
+        (False, True, "AuthenticAMD", True),
+        (False, False, "AuthenticAMD", False),
+    ],
+)
+def test_a_cpu_computes_in_bfloat16_only_where_that_is_faster(
+    amx: bool, avx512_bf16: bool, maker: str, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)  # slower than float32: not enough
-    assert native_bfloat16(CPU) is amx
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    monkeypatch.setattr(device_module, "_made_by_amd", lambda: maker == "AuthenticAMD")
+    assert native_bfloat16(CPU) is native
 
 
 # --- ensembles and views ----------------------------------------------------------------------------------------------

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import platform
+from pathlib import Path
+
 import torch
 
 from handwriting.errors import TrainingError, UnknownName
@@ -36,9 +40,22 @@ def describe(device: torch.device) -> str:
 def native_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies faster in bfloat16 than in float32.
 
-    Of CPUs only those with AMX do: AVX512-BF16 alone, whose products are half as many a cycle, took 1.9 times as long
-    for a convolution as float32 (3x3, 64 to 64 channels, forward and backward, one core).
+    CPUs with AMX do, and AMD's with AVX512-BF16: 3x3 convolutions of 64 channels, forward and backward on one core of
+    an EPYC (family 26), ran at 339 GFLOP/s against 147. Intel's AVX512-BF16 alone does half as many products a cycle,
+    and took 1.9 times as long as float32.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+    if device.type != "cpu":
+        return False
+    return torch.cpu._is_amx_tile_supported() or (torch.cpu._is_avx512_bf16_supported() and _made_by_amd())
+
+
+@functools.cache
+def _made_by_amd() -> bool:
+    """Whether the CPU says that AMD made it: on Linux in /proc/cpuinfo, on Windows in the processor's name."""
+    try:
+        words = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        words = platform.processor()
+    return "AuthenticAMD" in words
