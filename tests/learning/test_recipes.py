@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Hashable
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +22,7 @@ from handwriting.learning.device import native_bfloat16
 from handwriting.learning.networks import NETWORKS, Ensemble, Fast, adjust, build
 from handwriting.learning.optimizing import SCHEDULES, Average, learning_rate
 from handwriting.learning.recipes import _RANGES, RECIPES, Recipe, recipe
+from handwriting.learning.replaying import Replayed
 from handwriting.learning.training import Training, infer
 from handwriting.learning.whitening import Whitening
 
@@ -202,6 +205,52 @@ def test_no_step_waits_for_the_device(name: str, few: Splits) -> None:
     ):
         training._train_epoch(1, lambda done, _count: seen.append(done))
     assert seen == [32, 64, 96]
+
+
+def weights_after(plan: Recipe, few: Splits, device: torch.device) -> list[torch.Tensor]:
+    training = Training(plan, few.train, few.valid, device)
+    list(training.epochs())
+    return list(training.best_weights.values())
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_steps_on_tensors_that_stay_learn_what_steps_on_new_ones_do(
+    name: str, few: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a GPU nothing is recorded, but batches arrive where a recording would look for them."""
+    plan = recipe(name, epochs=8, batch_size=36, calm=0.5, average=20)  # 36, 36 and 24 characters
+    plainly = weights_after(plan, few, CPU)
+    recorded: list[Hashable] = []
+
+    class Watched(Replayed):
+        def __call__(self, kind: Hashable, batch: torch.Tensor, done: float) -> tuple[torch.Tensor, ...]:
+            results = super().__call__(kind, batch, done)
+            recorded[:] = list(self._recorded)
+            return results
+
+    monkeypatch.setattr(training_module, "replayable", lambda _device: True)
+    monkeypatch.setattr(training_module, "Replayed", Watched)
+    assert all(torch.equal(*pair) for pair in zip(plainly, weights_after(plan, few, CPU), strict=True))
+    # each size of batch, before and in the calm end; the last batches of only four epochs each: recorded in the fourth
+    assert set(recorded) == {(36, False), (36, True), (24, False), (24, True)}
+
+
+def test_what_looks_at_its_draws_is_not_recorded(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_module, "replayable", lambda _device: True)
+    assert Training(recipe("fast"), few.train, few.valid, CPU)._replayed is not None
+    assert Training(recipe("fast", photo=0.5), few.train, few.valid, CPU)._replayed is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_a_gpu_replays_what_it_would_have_done(name: str, few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, plan = torch.device("cuda"), recipe(name, epochs=8, batch_size=32, calm=0.5, precision="float32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as "steps could not be recorded"
+        replayed = weights_after(plan, few, gpu)
+    monkeypatch.setattr(training_module, "replayable", lambda _device: False)
+    for one, other in zip(replayed, weights_after(plan, few, gpu), strict=True):
+        torch.testing.assert_close(one, other, rtol=0.02, atol=0.02)  # convolutions add up in no fixed order
 
 
 # --- schedules, averages, precision -----------------------------------------------------------------------------------

@@ -32,12 +32,17 @@ def augment(images: Tensor, recipe: Recipe, generator: Generator, done: float = 
         images = shift(images, recipe.shift, generator)
     pixels = images.float().div_(255)
     if recipe.warp:
-        pixels = warp(pixels, recipe.warp * (CALM if done >= 1 - recipe.calm else 1.0), generator)
+        pixels = warp(pixels, recipe.warp * (CALM if calm(recipe, done) else 1.0), generator)
     if recipe.photo:
         pixels = photograph(pixels.unsqueeze(1), generator, recipe.photo).squeeze(1)
     if recipe.erase:
         pixels = erase(pixels, recipe.erase, generator)
     return pixels
+
+
+def calm(recipe: Recipe, done: float) -> bool:
+    """Whether a training of which the share `done`, in [0, 1), is done has come to its calm end."""
+    return done >= 1 - recipe.calm
 
 
 def shift(images: Tensor, reach: int, generator: Generator) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,16 +24,32 @@ def _adamw(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": [parameter for parameter in learned if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in learned)
-    return torch.optim.AdamW(groups, recipe.learning_rate, betas=(0.9, recipe.beta2), fused=fused)
+    return torch.optim.AdamW(groups, betas=(0.9, recipe.beta2), fused=fused, **_rate(network, recipe))
 
 
-OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {
-    # foreach: the same arithmetic as the loop over parameters, in fewer Python steps
-    "adam": lambda network, recipe: torch.optim.Adam(
-        network.parameters(), recipe.learning_rate, betas=(0.9, recipe.beta2), foreach=True
-    ),
-    "adamw": _adamw,
-}
+def _adam(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Adam; foreach: the same arithmetic as the loop over parameters, in fewer Python steps."""
+    return torch.optim.Adam(network.parameters(), betas=(0.9, recipe.beta2), foreach=True, **_rate(network, recipe))
+
+
+def _rate(network: nn.Module, recipe: Recipe) -> dict[str, Any]:
+    """The learning rate: on a GPU a number that lies there, for a recorded step to read what `set_rate` puts there."""
+    device = next(network.parameters()).device
+    on_gpu = device.type == "cuda"
+    rate = torch.tensor(recipe.learning_rate, device=device) if on_gpu else recipe.learning_rate
+    return {"lr": rate, "capturable": on_gpu}
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {"adam": _adam, "adamw": _adamw}
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Take this learning rate from the next step on."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def _linear(done: float) -> float:

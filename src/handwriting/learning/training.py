@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from handwriting.data import Dataset
 from handwriting.errors import CheckpointError, TrainingError
-from handwriting.learning.augment import augment
+from handwriting.learning.augment import augment, calm
 from handwriting.learning.device import native_bfloat16
 from handwriting.learning.networks import adjust, build, first_linears
-from handwriting.learning.optimizing import OPTIMIZERS, Average, learning_rate
+from handwriting.learning.optimizing import OPTIMIZERS, Average, learning_rate, set_rate
 from handwriting.learning.recipes import Recipe
+from handwriting.learning.replaying import Replayed, replayable
 
 Progress = Callable[[int, int], None]  # (characters seen in this epoch, characters in all)
 _EVALUATION_BATCH = 1000
@@ -77,6 +78,10 @@ class Training:
         self._images = torch.from_numpy(train.images).to(device)
         self._labels = torch.from_numpy(train.labels).to(device)
         self._valid = valid
+        self._drawing = torch.Generator(device)
+        # `photo` looks at what it drew to pick images, which no recording can.
+        replayed = replayable(device) and not recipe.photo
+        self._replayed = Replayed(self._step, self._drawing) if replayed else None
         self._bfloat16 = recipe.precision == "bfloat16" and native_bfloat16(device)
 
     @property
@@ -125,7 +130,7 @@ class Training:
         recipe, count = self.recipe, len(self._labels)
         generator = torch.Generator().manual_seed(_mix(recipe.seed, number))
         order = torch.randperm(count, generator=generator).to(self.device)
-        drawing = torch.Generator(self.device).manual_seed(_mix(recipe.seed, number))
+        self._drawing.manual_seed(_mix(recipe.seed, number))
         steps = math.ceil(count / recipe.batch_size)
         total, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         self._learner.train()
@@ -134,10 +139,11 @@ class Training:
             torch.manual_seed(_mix(recipe.seed, number))
             for step, batch in enumerate(order.split(recipe.batch_size)):
                 done = (number - 1 + step / steps) / recipe.epochs
-                rate = learning_rate(recipe, done)
-                for group in self.optimizer.param_groups:
-                    group["lr"] = rate
-                cross_entropy, right = self._step(batch, drawing, done)
+                set_rate(self.optimizer, learning_rate(recipe, done))
+                if self._replayed:
+                    cross_entropy, right = self._replayed((len(batch), calm(recipe, done)), batch, done)
+                else:
+                    cross_entropy, right = self._step(batch, done)
                 if self._average:
                     self._average.update((number - 1) * steps + step + 1)
                 total += cross_entropy * len(batch)
@@ -146,11 +152,11 @@ class Training:
                     progress(step * recipe.batch_size + len(batch), count)
         return float(total) / count, float(correct) / count
 
-    def _step(self, batch: Tensor, drawing: torch.Generator, done: float) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: Tensor, done: float) -> tuple[Tensor, Tensor]:
         """One step on these indices -> (mean cross-entropy, how many answers were right, of all members)."""
         recipe = self.recipe
         batch = batch.repeat(recipe.ensemble)  # each member sees the same characters, each with its own draws
-        images, labels = augment(self._images[batch], recipe, drawing, done), self._labels[batch]
+        images, labels = augment(self._images[batch], recipe, self._drawing, done), self._labels[batch]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
             logits = self._learner(images)
         logits = logits.float()
