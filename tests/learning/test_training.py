@@ -62,6 +62,29 @@ def test_training_learns_and_yields_one_epoch_at_a_time(splits: Splits, short: R
     assert training.best_epoch in (1, 2, 3)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "accuracies", "chosen"),
+    [
+        ("constant", (0.90, 0.92, 0.92, 0.91), 2),
+        ("cosine", (0.90, 0.92, 0.91, 0.92), 4),
+        ("cosine", (0.50, 0.92, 0.90, 0.91), 4),  # a standard error is 0.027 of 100 characters
+        ("cosine", (0.50, 0.92, 0.90, 0.88), 3),
+        ("linear", (0.50, 0.92, 0.88, 0.89), 2),
+    ],
+)
+def test_valid_chooses_the_highest_epoch_or_the_last_that_is_no_worse(
+    schedule: str, accuracies: tuple[float, ...], chosen: int, splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, measured = np.arange(100), iter(accuracies)
+    monkeypatch.setattr(Training, "_validate", lambda _training: (0.3, next(measured)))
+    plan = recipe("fast", schedule=schedule, epochs=len(accuracies))
+    training = Training(plan, splits.train.subset(part), splits.valid.subset(part), CPU)
+    kept = {epoch.number: weights(training) for epoch in training.epochs()}
+    assert training.best_epoch == chosen
+    training.network.load_state_dict(training.best_weights)
+    assert weights(training) == kept[chosen]
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_others(splits: Splits) -> None:
     def after_one(seed: int) -> bytes:
         training = Training(recipe("classic", epochs=1, seed=seed), splits.train, splits.valid, CPU)

@@ -54,8 +54,7 @@ class Training:
         recipe, device: as given.
         network: the one that answers: its weights as they stand, or their moving average where the recipe keeps one.
         history: the epochs so far.
-        best_epoch: the number of the epoch of highest valid accuracy (at equal accuracy lowest valid loss); 0 before
-            the first.
+        best_epoch: the number of the epoch that valid chose, as `_chosen` says; 0 before the first.
         best_weights: the weights after it.
 
     Raises:
@@ -119,11 +118,24 @@ class Training:
             valid_loss, valid_accuracy = self._validate()
             epoch = Epoch(number, loss, accuracy, valid_loss, valid_accuracy, seconds)
             self.history.append(epoch)
-            best = self.history[self.best_epoch - 1] if self.best_epoch else None
-            if best is None or (valid_accuracy, -valid_loss) > (best.valid_accuracy, -best.valid_loss):
+            if self._chosen(epoch):
                 self.best_epoch = number
                 self.best_weights = {name: value.clone() for name, value in self.network.state_dict().items()}
             yield epoch
+
+    def _chosen(self, epoch: Epoch) -> bool:
+        """Whether the last epoch is taken instead of the one chosen so far.
+
+        At a steady learning rate when its valid accuracy is higher (when equal, its valid loss lower). Where the rate
+        falls, later weights are better ones, and the highest of many counts is mostly luck: there the last epoch is
+        taken that is not worse than the best by more than a standard error of the count (L. Breiman et al.,
+        "Classification and regression trees", 1984, section 3.4.3).
+        """
+        best = max(self.history, key=lambda one: (one.valid_accuracy, -one.valid_loss, -one.number))
+        if self.recipe.schedule == "constant":
+            return epoch is best
+        high = best.valid_accuracy
+        return epoch.valid_accuracy >= high - math.sqrt(high * (1 - high) / len(self._valid))
 
     def _train_epoch(self, number: int, progress: Progress | None) -> tuple[float, float]:
         """One pass -> (mean cross-entropy, accuracy) over it."""
