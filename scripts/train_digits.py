@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--late", type=int, default=5, help="epochs of the last stage")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--scale", type=float, default=1.0, help="size of the synthetic material; 0.01: a smoke test")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of all material; 0.01: a smoke test")
     parser.add_argument("--test", action="store_true", help="open the test part, once, for the model card")
     parser.add_argument("--package", action="store_true", help="write the model and its card into the package too")
     options = parser.parse_args()
@@ -93,7 +93,8 @@ def main() -> None:
     splits = split(load("mnist", data_dir=options.data_dir))
     generator = torch.Generator().manual_seed(options.seed)
     started = time.perf_counter()
-    pools = gather(splits.train, generator, options.scale)
+    train = splits.train.subset(np.arange(round(options.scale * len(splits.train))))
+    pools = gather(train, generator, options.scale)
     gathered = time.perf_counter() - started
     print(f"material: {', '.join(str(len(pool.images)) for pool in pools)} images, {gathered:.0f} s", flush=True)
     draw_material(pools, options.out / "material.png")

@@ -1,4 +1,4 @@
-"""The script that makes the line network, end to end at toy size."""
+"""The scripts that make the shipped networks, end to end at toy size."""
 
 from __future__ import annotations
 
@@ -6,20 +6,39 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from handwriting.classifier import Classifier
 from handwriting.reading.sequence import LineModel
 
-SCRIPT = Path(__file__).parents[2] / "scripts/train_lines.py"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def run(script: str, *options: str | Path) -> str:
+    """A script's output; it must have succeeded."""
+    command = [sys.executable, str(SCRIPTS / script), *map(str, options)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.mnist
+def test_the_digits_models_script_makes_a_model_with_two_answers(tmp_path: Path, whole_mnist: Path) -> None:
+    size = ["--scale", "0.01", "--epochs", "1", "--late", "1"]
+    output = run("train_digits.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *size)
+    assert output.count(": loss") == 2
+    model = Classifier(tmp_path / "model.onnx")
+    assert model.scores(np.zeros((1, 28, 28), np.uint8)).character is not None
+    assert model.metadata["valid"]["n"] == 12_000
+    assert "test" not in model.metadata
 
 
 @pytest.mark.mnist
 def test_the_line_networks_script_makes_a_file_that_reading_opens(tmp_path: Path, whole_mnist: Path) -> None:
-    options = ["--out", str(tmp_path), "--data-dir", str(whole_mnist), "--threads", "1"]
-    options += ["--epochs", "2", "--scenes", "30", "--written", "64"]
-    ended = subprocess.run([sys.executable, str(SCRIPT), *options], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("loss") == 2
+    size = ["--epochs", "2", "--scenes", "30", "--written", "64"]
+    output = run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *size)
+    assert output.count("loss") == 2
     model = LineModel((tmp_path / "digits-lines.onnx").read_bytes())
     assert model.metadata["recipe"] == {"epochs": 2, "scenes": 30, "written": 64, "seed": 11}
     assert len(model.metadata["loss"]) == 2
