@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import warnings
 from collections.abc import Hashable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from handwriting.learning import training as training_module
 from handwriting.learning.augment import augment, erase, shift, warp
 from handwriting.learning.device import native_bfloat16
 from handwriting.learning.networks import NETWORKS, Ensemble, Fast, adjust, build
-from handwriting.learning.optimizing import SCHEDULES, Average, learning_rate
+from handwriting.learning.optimizing import SCHEDULES, Average, learning_rate, set_rate
 from handwriting.learning.recipes import _RANGES, RECIPES, Recipe, recipe
 from handwriting.learning.replaying import Replayed
 from handwriting.learning.training import Training, infer
@@ -256,6 +258,18 @@ def test_a_gpu_replays_what_it_would_have_done(name: str, few: Splits, monkeypat
 # --- schedules, averages, precision -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("rate", [0.1, torch.tensor(0.1)])
+def test_a_rate_is_taken_from_the_next_step_on_where_it_lies(rate: float | torch.Tensor) -> None:
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.AdamW([weight], rate, weight_decay=0.0)
+    weight.grad = torch.ones(1)
+    set_rate(optimizer, 0.25)
+    optimizer.step()
+    assert weight.item() == pytest.approx(-0.25)  # Adam's first step is as long as its rate
+    if isinstance(rate, torch.Tensor):  # a recorded step reads this very tensor
+        assert optimizer.param_groups[0]["lr"] is rate
+
+
 @pytest.mark.parametrize("schedule", list(SCHEDULES))
 def test_the_learning_rate_rises_in_the_warm_up_and_never_again(schedule: str) -> None:
     plan = recipe("fast", schedule=schedule, warm_up=0.25)
@@ -316,6 +330,19 @@ def test_a_cpu_computes_in_bfloat16_only_where_that_is_faster(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
     monkeypatch.setattr(device_module, "_made_by_amd", lambda: maker == "AuthenticAMD")
     assert native_bfloat16(CPU) is native
+
+
+@pytest.mark.parametrize(("maker", "amd"), [("AuthenticAMD", True), ("GenuineIntel", False)])
+@pytest.mark.parametrize("linux", [True, False])
+def test_the_cpu_says_who_made_it(maker: str, amd: bool, linux: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(_path: Path, **_how: str) -> str:
+        if not linux:
+            raise FileNotFoundError
+        return f"vendor_id\t: {maker}\nflags\t: fpu avx512_bf16\n"
+
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(platform, "processor", lambda: f"AMD64 Family 26 Model 2 Stepping 1, {maker}")
+    assert device_module._made_by_amd.__wrapped__() is amd
 
 
 # --- ensembles and views ----------------------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ def train(
 ) -> None:
     """Train a network, choose on valid, open the test part once, and leave a report and a model file.
 
-    Ctrl-C stops cleanly: the best epoch so far becomes the model, the test part stays closed, and --resume goes on.
+    Ctrl-C stops cleanly: the epoch that valid chooses so far becomes the model, the test part stays closed, and
+    --resume goes on.
 
     Example: handwriting train --data mnist --recipe classic --out runs/classic
     """
@@ -76,7 +77,7 @@ def train(
             watch=watch,
         )
     if run.interrupted:
-        warn(f"stopped; {run.model} is epoch {run.best_epoch}, the best so far on valid; --resume goes on")
+        warn(f"stopped; {run.model} is epoch {run.best_epoch}, chosen by valid so far; --resume goes on")
         raise typer.Exit(1)
     if json:
         print_json(run.report)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from handwriting.learning.recipes import Recipe
+from handwriting.learning.replaying import replayable
 
 _END = 0.01  # of the peak: where falling schedules end
 _AVERAGE_EVERY = 4  # steps: as good as every step, at a quarter of the cost
@@ -35,9 +36,9 @@ def _adam(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def _rate(network: nn.Module, recipe: Recipe) -> dict[str, Any]:
     """The learning rate: on a GPU a number that lies there, for a recorded step to read what `set_rate` puts there."""
     device = next(network.parameters()).device
-    on_gpu = device.type == "cuda"
-    rate = torch.tensor(recipe.learning_rate, device=device) if on_gpu else recipe.learning_rate
-    return {"lr": rate, "capturable": on_gpu}
+    recorded = replayable(device)
+    rate = torch.tensor(recipe.learning_rate, device=device) if recorded else recipe.learning_rate
+    return {"lr": rate, "capturable": recorded}
 
 
 OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {"adam": _adam, "adamw": _adamw}

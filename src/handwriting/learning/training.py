@@ -54,7 +54,9 @@ class Training:
         recipe, device: as given.
         network: the one that answers: its weights as they stand, or their moving average where the recipe keeps one.
         history: the epochs so far.
-        best_epoch: the number of the epoch that valid chose, as `_chosen` says; 0 before the first.
+        best_epoch: the number of the epoch that valid chose; 0 before the first. At a steady learning rate the one of
+            highest valid accuracy (at equal accuracy lowest valid loss); where the rate falls the last that is not
+            worse than that by more than a standard error.
         best_weights: the weights after it.
 
     Raises:
@@ -126,10 +128,9 @@ class Training:
     def _chosen(self, epoch: Epoch) -> bool:
         """Whether the last epoch is taken instead of the one chosen so far.
 
-        At a steady learning rate when its valid accuracy is higher (when equal, its valid loss lower). Where the rate
-        falls, later weights are better ones, and the highest of many counts is mostly luck: there the last epoch is
-        taken that is not worse than the best by more than a standard error of the count (L. Breiman et al.,
-        "Classification and regression trees", 1984, section 3.4.3).
+        Where the rate falls, later weights are better ones, and the highest of many counts is mostly luck: there a
+        standard error of the count is allowed for (L. Breiman et al., "Classification and regression trees", 1984,
+        section 3.4.3).
         """
         best = max(self.history, key=lambda one: (one.valid_accuracy, -one.valid_loss, -one.number))
         if self.recipe.schedule == "constant":
