@@ -49,7 +49,9 @@ TRUSTS = (0.15, 0.3, 0.6, 1.0)  # of the classifier beside the line network
 PIECES = {"reject_below": 0.4, "least_looks": 0.5, "run": [0.4, 0.5]}
 SCENES, MARKS, MARKS_SEED = 600, (1500, 300), 77  # with other marks; letters in fonts and scribbles; not those learned
 SHARE = 0.75  # of what stands beside a mark in the verdict on it; the more, the more letters in numbers are read
-KEPT = 0.994  # of the lines read rightly that the verdict may not touch
+# Of the lines read rightly that the verdict may not touch: of those of several marks, which vouch for each other, and
+# of those of one, as a letter by itself is.
+KEPT, KEPT_ALONE = 0.994, 0.99
 
 
 @dataclass(frozen=True)
@@ -363,7 +365,8 @@ def strange(digits: Dataset, count: int, seed: int) -> list[Composed]:
 def fit_verdict(others: list[Studied], numbers: list[Studied]) -> dict[str, Any]:
     """Lines with other marks among their digits, lines of digits alone -> what `Company` takes.
 
-    Fitted on the first; of the second the least log-odds are chosen, the greatest that leaves `KEPT` of them alone.
+    Fitted on the first; of the second the least log-odds are chosen, the greatest that leave `KEPT` of the lines of
+    several runs alone, and `KEPT_ALONE` of those of one.
     """
     fits: dict[str, list[float]] = {}
     judged = [run for line in others for run in _runs(line)]
@@ -373,13 +376,17 @@ def fit_verdict(others: list[Studied], numbers: list[Studied]) -> dict[str, Any]
             np.array([evidence(run) for run, _ in known]), np.array([text != "" for _, text in known])
         )
     right = [[run for run, _, _ in _runs(line)] for line in numbers if read_text(line)[0] == line.text]
-    for least in np.arange(4, -6, -0.25):
-        company = Company(tuple(fits["alone"]), tuple(fits["joined"]), SHARE, float(least))
-        kept = float(np.mean([not any(company.rejects(runs)) for runs in right]))
-        if kept >= KEPT:
-            break
-    print(f"rejected below {least}: {kept:.4f} of {len(right)} right lines are kept")
-    return {**fits, "share": SHARE, "least": float(least)}
+    several, one = ([runs for runs in right if (len(runs) > 1) == many] for many in (True, False))
+    bounds = {}
+    for name, kept, lines in (("least", KEPT, several), ("least_alone", KEPT_ALONE, one)):
+        for least in np.arange(4, -6, -0.25):
+            company = Company(tuple(fits["alone"]), tuple(fits["joined"]), SHARE, float(least), float(least))
+            share = float(np.mean([not any(company.rejects(runs)) for runs in lines]))
+            if share >= kept:
+                break
+        bounds[name] = float(least)
+        print(f"{name} {least}: {share:.4f} of {len(lines)} right lines are kept")
+    return {**fits, "share": SHARE, **bounds}
 
 
 def _runs(line: Studied) -> list[tuple[list[Mark], str, str]]:

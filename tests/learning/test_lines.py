@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Iterator
 
 import numpy as np
 import onnxruntime
@@ -13,11 +13,26 @@ from handwriting.data import Dataset
 from handwriting.errors import TrainingError
 from handwriting.learning.composing import OTHER
 from handwriting.learning.export import lines_to_onnx
-from handwriting.learning.lines import CLASSES, OTHER_MARK, ROWS, LineNetwork, Lines, _prepared, train_lines
+from handwriting.learning.lines import (
+    CLASSES,
+    DESIGNS,
+    OTHER_MARK,
+    ROWS,
+    Design,
+    LineNetwork,
+    Lines,
+    Member,
+    _prepared,
+    train_lines,
+)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def both() -> LineNetwork:
+    return LineNetwork([Member(design) for design in DESIGNS.values()]).eval()
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +50,20 @@ def lines(sample: Dataset) -> Lines:
 
 
 @pytest.mark.parametrize("width", [2, 33, 100])
-def test_every_second_column_gets_log_probabilities(width: int) -> None:
-    answers = LineNetwork().eval()(torch.rand(3, 2, ROWS, width))
-    assert answers.shape == (3, (width + 1) // 2, CLASSES)
-    assert torch.allclose(answers.exp().sum(2), torch.ones(3, (width + 1) // 2), atol=1e-5)
+def test_every_column_gets_log_probabilities(width: int) -> None:
+    answers = both()(torch.rand(3, 2, ROWS, width))
+    columns = width + width % 2
+    assert answers.shape == (3, columns, CLASSES)
+    assert torch.allclose(answers.exp().sum(2), torch.ones(3, columns), atol=1e-5)
+
+
+def test_members_have_an_equal_say_at_each_column() -> None:
+    network, ribbons = both(), torch.rand(1, 2, ROWS, 31)
+    coarse, fine = (member(ribbons).exp() for member in network.members)
+    assert (coarse.shape[1], fine.shape[1]) == (16, 32)
+    together = network(ribbons).exp()
+    for column in range(32):
+        assert torch.allclose(together[0, column], (coarse[0, column // 2] + fine[0, column]) / 2, atol=1e-6)
 
 
 def test_places_move_with_the_ink(lines: Lines) -> None:
@@ -52,11 +77,15 @@ def test_places_move_with_the_ink(lines: Lines) -> None:
             assert abs(float((ink * columns).sum() / ink.sum()) - float(place[0, 0])) < 3
 
 
-def test_learning_lowers_the_loss_and_is_repeatable(lines: Lines) -> None:
-    first = [epoch.loss for epoch in train_lines(lambda _: lines, epochs=4, generator=seeded(), batch=16)]
+@pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
+def test_learning_lowers_the_loss_and_is_repeatable(lines: Lines, design: Design) -> None:
+    def learned() -> Iterator[float]:
+        for epoch in train_lines(lambda _: lines, design, epochs=4, generator=seeded(), batch=16):
+            yield epoch.loss
+
+    first = list(learned())
     assert first[-1] < 0.6 * first[0]
-    again = [epoch.loss for epoch in islice(train_lines(lambda _: lines, epochs=4, generator=seeded(), batch=16), 1)]
-    assert again[0] == pytest.approx(first[0], rel=1e-3)
+    assert next(learned()) == pytest.approx(first[0], rel=1e-3)
 
 
 def test_a_mark_that_is_no_digit_has_a_class_of_its_own() -> None:
@@ -65,13 +94,13 @@ def test_a_mark_that_is_no_digit_has_a_class_of_its_own() -> None:
 
 def test_too_few_lines_are_refused_with_the_batch(lines: Lines) -> None:
     with pytest.raises(TrainingError, match="64 lines are fewer than a batch of 100"):
-        next(train_lines(lambda _: lines, epochs=1, generator=seeded(), batch=100))
+        next(train_lines(lambda _: lines, DESIGNS["coarse"], epochs=1, generator=seeded(), batch=100))
     with pytest.raises(TrainingError, match="at least 1"):
-        next(train_lines(lambda _: lines, epochs=0, generator=seeded()))
+        next(train_lines(lambda _: lines, DESIGNS["coarse"], epochs=0, generator=seeded()))
 
 
 def test_the_file_answers_as_the_network_does_at_any_width() -> None:
-    network = LineNetwork().eval()
+    network = both()
     session = onnxruntime.InferenceSession(lines_to_onnx(network))
     for width in (9, 64, 333):
         ribbon = torch.rand(1, 2, ROWS, width)

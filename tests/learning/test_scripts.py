@@ -38,7 +38,14 @@ def test_the_digits_models_script_makes_a_model_with_two_answers(tmp_path: Path,
 def test_the_line_networks_script_makes_a_file_that_reading_opens(tmp_path: Path, whole_mnist: Path) -> None:
     size = ["--epochs", "2", "--scenes", "30", "--written", "64"]
     output = run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *size)
-    assert output.count("loss") == 2
-    model = LineModel((tmp_path / "digits-lines.onnx").read_bytes())
-    assert model.metadata["recipe"] == {"epochs": 2, "scenes": 30, "written": 64, "seed": 11}
-    assert len(model.metadata["loss"]) == 2
+    assert output.count("loss") == 4
+    file = tmp_path / "digits-lines.onnx"
+    recipes = LineModel(file.read_bytes()).metadata["recipe"]
+    assert {name: recipe["seed"] for name, recipe in recipes.items()} == {"coarse": 11, "fine": 12}
+    for recipe in recipes.values():
+        assert (recipe["epochs"], recipe["scenes"], recipe["written"], len(recipe["loss"])) == (2, 30, 64, 2)
+    file.unlink()
+    (tmp_path / "fine.pt").unlink()
+    output = run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *size)
+    assert "coarse" not in output  # what is there is not trained again
+    assert file.exists()

@@ -17,7 +17,7 @@ from handwriting.reading.sheet import lay_out
 from tests.reading.conftest import Paper
 
 DIGIT, LETTER, DOUBT = Mark(-0.1, 0.99, 0.999), Mark(-4.0, 0.05, 0.6), Mark(-0.8, 0.45, 0.85)
-COMPANY = Company(alone=(0.5, 1.5, 0.5, 0.2), joined=(1.5, 2.0, 0.5, 0.2), share=0.5, least=1.0)
+COMPANY = Company(alone=(0.5, 1.5, 0.5, 0.2), joined=(1.5, 2.0, 0.5, 0.2), share=0.5, least=1.0, least_alone=2.0)
 
 
 def test_digits_keep_to_digits() -> None:
@@ -27,6 +27,13 @@ def test_digits_keep_to_digits() -> None:
     assert COMPANY.rejects([[DOUBT]]) == [True]
     assert COMPANY.rejects([[LETTER], [DOUBT]]) == [True, True]
     assert COMPANY.rejects([]) == []
+
+
+def test_a_mark_without_company_must_be_surer() -> None:
+    odds = COMPANY.log_odds([DIGIT])
+    for bound, rejected in ((odds - 0.1, False), (odds + 0.1, True)):
+        assert replace(COMPANY, least_alone=bound).rejects([[DIGIT]]) == [rejected]
+        assert replace(COMPANY, least_alone=bound).rejects([[DIGIT], [DIGIT]]) == [False, False]
 
 
 def test_a_letter_in_a_number_stays_one() -> None:

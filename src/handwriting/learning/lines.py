@@ -1,8 +1,9 @@
-"""The line network: a line of writing, straightened, in one look -> for every other column, which digit stands there.
+"""The line network: a line of writing, straightened, in one look -> for each column, which digit stands there.
 
 Single digits are cut from a line before the classifier sees them, and where digits touch no cut is right. This network
 sees the line uncut, as recurrent readers do (A. Graves et al., "Connectionist temporal classification", 2006), but
-with convolutions alone: its answers stay where the digits are, so they can be combined with cuts.
+with convolutions alone: its answers stay where the digits are, so they can be combined with cuts. It has two members,
+of different `Design`, which learn by themselves and answer together.
 """
 
 from __future__ import annotations
@@ -20,57 +21,101 @@ from torch import Generator, Tensor, nn
 
 from handwriting.errors import TrainingError
 from handwriting.learning.composing import OTHER
+from handwriting.learning.device import native_bfloat16
 from handwriting.learning.optimizing import Average
 
 ROWS = 40  # of a ribbon: `reading.ribbon` makes them
 BLANK, OTHER_MARK = 0, 11  # columns of the answer; 1 to 10 are the digits 0 to 9
 CLASSES = 12
 WIDTH_STEP = 32  # columns: oneDNN compiles its kernels anew for each width that it meets
-STRIDE = 2  # columns of a ribbon an answer
+STRIDE = 2  # columns of a ribbon that the features of a member are apart
 RATE, WARM_UP, COOL_DOWN, WEIGHT_DECAY = 0.0025, 0.05, 0.45, 0.02  # the second and third: shares of all steps
 AVERAGE = 400  # steps that the weights handed out are an average over
 LARGEST_GRADIENT = 5.0  # norm: a batch of illegible lines must not throw the weights about
 _Size = int | tuple[int, int]
 BEND, BEND_CELL = 1.0, 6  # pixels: the most (standard deviation) that a ribbon is bent by, and how wide a bend is
-PLACE_WEIGHT = 0.5  # of the loss on where the digits stand, beside that on which they are
+PLACE_WEIGHT = 0.25  # of the loss a column on where the digits stand, beside that on which they are
 
 
-class LineNetwork(nn.Module):
-    """Convolutions over a ribbon, then along it.
+@dataclass(frozen=True)
+class Design:
+    """What a member is made of.
 
-    (N, 2, 40, W) -> 5x5 stride 2, 24 -> 3x3, 48 -> 3x3, 48 -> 3x3 every other row, 80 -> 3x3 every other row, 128 ->
-    all 5 rows as one, 160 -> twice 5 along the line, 160, added on -> 12 log-probabilities. BatchNorm and ReLU after
-    each convolution.
+    Attributes:
+        channels: of its five convolutions over the ribbon and of those along it.
+        along: how many features apart the five are that each convolution along the line sees, one number for each.
+        answers: for each feature along the line, that is for each `STRIDE` columns: 1, or one for every column.
     """
 
-    def __init__(self) -> None:
+    channels: tuple[int, int, int, int, int, int]
+    along: tuple[int, ...]
+    answers: int
+
+
+# Two 1s written over each other stand 4 columns apart: answers for each column have room for a blank between them.
+DESIGNS = {
+    "coarse": Design((24, 48, 48, 80, 128, 160), along=(1, 1), answers=1),
+    "fine": Design((32, 64, 64, 112, 176, 192), along=(1, 2, 1, 2), answers=STRIDE),
+}
+
+
+class Member(nn.Module):
+    """Convolutions over a ribbon, then along it.
+
+    (N, 2, 40, W) -> 5x5 stride 2 -> 3x3 -> 3x3 -> 3x3 every other row -> 3x3 every other row -> all 5 rows as one ->
+    5 along the line, some times over, added on -> 12 log-probabilities. BatchNorm and ReLU after each convolution.
+    """
+
+    def __init__(self, design: Design) -> None:
         super().__init__()
+        self.answers = design.answers
+        one, two, three, four, five, along = design.channels
         self.features = nn.Sequential(
-            *_block(2, 24, 5, stride=2),
-            *_block(24, 48, 3),
-            *_block(48, 48, 3),
-            *_block(48, 80, 3, stride=(2, 1)),
-            *_block(80, 128, 3, stride=(2, 1)),
-            nn.Conv2d(128, 160, (5, 1), bias=False),
-            nn.BatchNorm2d(160),
+            *_block(2, one, 5, stride=2),
+            *_block(one, two, 3),
+            *_block(two, three, 3),
+            *_block(three, four, 3, stride=(2, 1)),
+            *_block(four, five, 3, stride=(2, 1)),
+            nn.Conv2d(five, along, (5, 1), bias=False),
+            nn.BatchNorm2d(along),
             nn.ReLU(inplace=True),
         )
-        self.along = nn.ModuleList(nn.Sequential(*_block(160, 160, (1, 5))) for _ in range(2))
-        self.head = nn.Conv2d(160, CLASSES, 1)
+        self.along = nn.ModuleList(
+            nn.Sequential(*_block(along, along, (1, 5), dilation=apart)) for apart in design.along
+        )
+        self.head = nn.Conv2d(along, design.answers * CLASSES, 1)
 
     def forward(self, ribbons: Tensor) -> Tensor:
-        """Ribbons float (N, 2, 40, W) in [0, 1] -> log-probabilities (N, ceil(W / 2), 12)."""
+        """Ribbons float (N, 2, 40, W) in [0, 1] -> log-probabilities (N, answers x ceil(W / 2), 12)."""
         x = self.features(ribbons)
         for block in self.along:
             x = x + block(x)
         x = F.dropout(x, 0.1, self.training)
         logits: Tensor = self.head(x)[:, :, 0].transpose(1, 2)
-        return logits.log_softmax(2)
+        return logits.reshape(len(ribbons), -1, CLASSES).float().log_softmax(2)
 
 
-def _block(inputs: int, outputs: int, size: _Size, stride: _Size = 1) -> tuple[nn.Module, ...]:
-    padding = size // 2 if isinstance(size, int) else (size[0] // 2, size[1] // 2)
-    convolution = nn.Conv2d(inputs, outputs, size, stride, padding, bias=False)
+class LineNetwork(nn.Module):
+    """Members, asked together."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, ribbons: Tensor) -> Tensor:
+        """Ribbons float (N, 2, 40, W) in [0, 1] -> the log of their mean probabilities (N, 2 ceil(W / 2), 12)."""
+        said = []
+        for member in self.members:
+            answers = member(ribbons)
+            if member.answers == 1:  # each is that of two columns
+                answers = torch.stack([answers, answers], 2).flatten(1, 2)
+            said.append(answers)
+        return torch.stack(said).logsumexp(0) - math.log(len(said))
+
+
+def _block(inputs: int, outputs: int, size: _Size, stride: _Size = 1, dilation: int = 1) -> tuple[nn.Module, ...]:
+    padding = size // 2 if isinstance(size, int) else (size[0] // 2, size[1] // 2 * dilation)
+    convolution = nn.Conv2d(inputs, outputs, size, stride, padding, (1, dilation), bias=False)
     return convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
 
 
@@ -94,7 +139,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class LinesEpoch:
-    """One pass: its number from 1, mean loss, seconds, and the weights' average so far."""
+    """One pass: its number from 1, mean loss, seconds, and the member with its weights' average so far."""
 
     number: int
     loss: float
@@ -104,12 +149,13 @@ class LinesEpoch:
 
 def train_lines(
     lines: Callable[[int], Lines],
+    design: Design,
     *,
     epochs: int,
     generator: Generator,
     batch: int = 32,
 ) -> Iterator[LinesEpoch]:
-    """``lines`` of each epoch, counted from 1 -> one LinesEpoch at a time, by AdamW, warmed up and cooled down.
+    """``lines`` of each epoch, counted from 1 -> a member's LinesEpochs in turn, by AdamW, warmed up and cooled down.
 
     The loss is that of CTC (all alignments of the true text), and cross-entropy at each answer: the middle half of a
     mark is to answer its class, all else blank. The second makes learning quick and keeps answers in their places.
@@ -121,7 +167,7 @@ def train_lines(
         raise TrainingError(f"epochs must be at least 1, not {epochs}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
-        network = LineNetwork()
+        network = Member(design)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = Average(network, AVERAGE)
         weights = [value for value in network.parameters() if value.ndim > 1]
@@ -206,9 +252,11 @@ def _prepared(
     return images.clamp_(0, 1), [lines.labels[row] for row in rows], places
 
 
-def _loss(network: LineNetwork, images: Tensor, labels: list[NDArray[np.int64]], places: list[Tensor]) -> Tensor:
-    answers = network(images.contiguous(memory_format=torch.channels_last))
+def _loss(network: Member, images: Tensor, labels: list[NDArray[np.int64]], places: list[Tensor]) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16, enabled=native_bfloat16(images.device)):
+        answers = network(images.contiguous(memory_format=torch.channels_last))
     count, columns = answers.shape[:2]
+    stride = STRIDE // network.answers
     targets = [torch.from_numpy(np.where(own == OTHER, OTHER_MARK, own + 1)) for own in labels]
     lengths = torch.tensor([len(target) for target in targets])
     shown = torch.full((count,), columns)
@@ -216,7 +264,7 @@ def _loss(network: LineNetwork, images: Tensor, labels: list[NDArray[np.int64]],
         answers.transpose(0, 1), torch.cat(targets), shown, lengths, BLANK, reduction="sum", zero_infinity=True
     )
     wanted = torch.zeros(count, columns, dtype=torch.int64)
-    middle = torch.arange(columns) * STRIDE + STRIDE / 2
+    middle = torch.arange(columns) * stride + stride / 2
     for row, (target, place) in enumerate(zip(targets, places, strict=True)):
         if len(target) == 0:
             continue
@@ -226,4 +274,4 @@ def _loss(network: LineNetwork, images: Tensor, labels: list[NDArray[np.int64]],
         inside = far.gather(1, nearest[:, None])[:, 0] <= 1
         wanted[row] = torch.where(inside, target[nearest], BLANK)
     where = F.nll_loss(answers.flatten(0, 1), wanted.flatten(), reduction="sum")
-    return (text + PLACE_WEIGHT * where) / lengths.sum().clamp(min=1)
+    return (text + PLACE_WEIGHT * stride * where) / lengths.sum().clamp(min=1)

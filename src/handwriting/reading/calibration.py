@@ -66,20 +66,23 @@ class Company:
             log-odds that what stands free is a character.
         joined: the same of those that hang together, with means over the run.
         share: of the other runs' mean log-odds, added.
-        least: log-odds below which a run is rejected.
+        least: log-odds below which a run is rejected that has others beside it on its line.
+        least_alone: the same of one that has none, and must do without their support.
     """
 
     alone: tuple[float, ...]
     joined: tuple[float, ...]
     share: float
     least: float
+    least_alone: float
 
     def rejects(self, runs: Sequence[Run]) -> list[bool]:
         """A line's runs -> which of them are no characters."""
         own = [self.log_odds(run) for run in runs]
         bounded = [max(min(odds, MOST_COMPANY), -MOST_COMPANY) for odds in own]
         others = [_mean(bounded[:at] + bounded[at + 1 :]) for at in range(len(runs))]
-        return [odds + self.share * beside < self.least for odds, beside in zip(own, others, strict=True)]
+        least = self.least if len(runs) > 1 else self.least_alone
+        return [odds + self.share * beside < least for odds, beside in zip(own, others, strict=True)]
 
     def log_odds(self, run: Run) -> float:
         """A run by itself -> log-odds that it is made of characters."""
@@ -124,9 +127,8 @@ def calibration_from(document: dict[str, Any]) -> Calibration:
     character, line = tuple(document["character"]), tuple(document["line"])
     if "company" in document:
         fitted = document["company"]
-        verdict = Company(
-            tuple(fitted["alone"]), tuple(fitted["joined"]), float(fitted["share"]), float(fitted["least"])
-        )
+        numbers = (float(fitted[name]) for name in ("share", "least", "least_alone"))
+        verdict = Company(tuple(fitted["alone"]), tuple(fitted["joined"]), *numbers)
         return Calibration(character, line, verdict)
     alone, joined = (document["reject_below"], document["least_looks"]), document["run"]
     return Calibration(
