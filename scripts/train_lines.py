@@ -187,11 +187,11 @@ def train_member(name: str, train: Dataset, seed: int, options: argparse.Namespa
     ):
         losses.append(round(epoch.loss, 4))
         print(f"{name}, epoch {epoch.number}: loss {epoch.loss:.4f}, {epoch.seconds:.0f} s", flush=True)
-    recipe = {name: getattr(options, name) for name in ("epochs", "scenes", "written")}
+    recipe = {"epochs": options.epochs, "scenes": options.scenes, "written": options.written, "seed": seed}
     hardware = f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}"
     weights = epoch.network.to(memory_format=torch.contiguous_format).state_dict()  # type: ignore[call-overload]
     content = io.BytesIO()
-    torch.save({"weights": weights, "recipe": {**recipe, "seed": seed, "loss": losses, "hardware": hardware}}, content)
+    torch.save({"weights": weights, "recipe": {**recipe, "loss": losses, "hardware": hardware}}, content)
     write_whole(path, content.getvalue())
 
 
