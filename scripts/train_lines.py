@@ -168,6 +168,8 @@ class Ahead:
         photos, numbers = self._next.result()
         if epoch < self._epochs:
             self._next = self._pool.submit(self._make, epoch + 1)
+        else:
+            self._pool.shutdown()  # its process holds the material, and another member may follow
         self._photographed = [*self._photographed[1 - WINDOW :], photos]
         return reduce(Lines.__add__, self._photographed, numbers)
 

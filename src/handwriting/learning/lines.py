@@ -22,6 +22,7 @@ from torch import Generator, Tensor, nn
 from handwriting.errors import TrainingError
 from handwriting.learning.composing import OTHER
 from handwriting.learning.device import native_bfloat16
+from handwriting.learning.networks import together
 from handwriting.learning.optimizing import Average
 
 ROWS = 40  # of a ribbon: `reading.ribbon` makes them
@@ -110,7 +111,7 @@ class LineNetwork(nn.Module):
             if member.answers == 1:  # each is that of two columns
                 answers = torch.stack([answers, answers], 2).flatten(1, 2)
             said.append(answers)
-        return torch.stack(said).logsumexp(0) - math.log(len(said))
+        return together(said)
 
 
 def _block(inputs: int, outputs: int, size: _Size, stride: _Size = 1, dilation: int = 1) -> tuple[nn.Module, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -135,8 +136,12 @@ class Ensemble(nn.Module):
             padded[:, reach + down : reach + down + 28, reach + right : reach + right + 28]
             for down, right in self.views
         ]
-        answers = torch.stack([member(view).log_softmax(1) for member in self.members for view in seen])
-        return answers.logsumexp(0) - torch.log(torch.tensor(float(len(answers))))
+        return together([member(view).log_softmax(1) for member in self.members for view in seen])
+
+
+def together(answers: Sequence[Tensor]) -> Tensor:
+    """Log-probabilities by several networks or of several views, shapes alike -> the log of their mean probability."""
+    return torch.stack(list(answers)).logsumexp(0) - math.log(len(answers))
 
 
 NETWORKS: dict[str, Callable[[int], nn.Module]] = {"classic": Classic, "fast": Fast, "strong": Strong}
