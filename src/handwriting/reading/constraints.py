@@ -116,7 +116,9 @@ def of_pattern(pattern: str) -> Constraint:
     parser = _Parser(pattern, net)
     start, end = parser.alternatives()
     if parser.at < len(pattern):
-        raise ConstraintError(f"pattern {pattern!r}: unexpected {pattern[parser.at]!r} at place {parser.at + 1}")
+        raise ConstraintError(
+            f"pattern {_quoted(pattern)}: unexpected {_quoted(pattern[parser.at])} at place {parser.at + 1}"
+        )
     literals = frozenset(sign for test, _ in net.moves.values() for sign in test.named)
 
     def step(state: State, label: str) -> State | None:
@@ -339,4 +341,9 @@ class _Parser:
         self.at += 1
 
     def fail(self, why: str) -> None:
-        raise ConstraintError(f"pattern {self.pattern!r}: {why}, at place {self.at + 1}")
+        raise ConstraintError(f"pattern {_quoted(self.pattern)}: {why}, at place {self.at + 1}")
+
+
+def _quoted(text: str) -> str:
+    """What was typed, on one line, its backslashes single as they were."""
+    return repr(text).replace("\\\\", "\\")
