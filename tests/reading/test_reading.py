@@ -96,6 +96,14 @@ def test_rules_and_grids_are_not_read(paper: Paper, digits: Classifier) -> None:
     assert read(grid, model=digits).text == "4096\n27183"
 
 
+def test_a_tall_edge_beside_the_lines_is_no_part_of_them(paper: Paper, digits: Classifier) -> None:
+    """A table's or a fold's, too far from upright for a rule."""
+    page = paper("2718", "4096", "5550")
+    high = len(page)
+    cv2.line(page, (10, 10), (62, high - 10), (60, 60, 60), 7)
+    assert read(page, model=digits).text.split("\n") == ["2718", "4096", "5550"]
+
+
 def test_light_ink_on_dark_reads_the_same(paper: Paper, digits: Classifier) -> None:
     assert read(255 - paper("27183"), model=digits).text == "27183"
 

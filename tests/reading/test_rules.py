@@ -46,3 +46,29 @@ def test_rules_through_them_go_and_the_digits_stay(writing: Mask, thick: int) ->
     alone = (rules > 0) & (cv2.dilate(writing, np.ones((5, 5), np.uint8)) == 0)
     assert left[alone].mean() < 0.05
     assert left[(writing > 0) & (cv2.dilate(rules, np.ones((5, 5), np.uint8)) == 0)].mean() > 0.93
+
+
+@pytest.mark.parametrize("side", [0, -1], ids=["first", "last"])
+def test_a_box_goes_and_the_digit_that_touches_its_side_stays(sample: Dataset, side: int) -> None:
+    """A long number in a printed box: the touching digit is part of the box's component, near its end."""
+    high, digits = 30, [sample.images[index * 500] for index in (4, 0, 9, 6, 8)]
+    mask = np.zeros((110, WIDE), np.uint8)
+    x = 100
+    boxes = []
+    for image in digits:
+        ink = (cv2.resize(image, None, fx=high / 20, fy=high / 20, interpolation=cv2.INTER_AREA) > 70).astype(np.uint8)
+        left, top, wide, tall = cv2.boundingRect(ink)
+        mask[40 : 40 + tall, x : x + wide] |= ink[top : top + tall, left : left + wide]
+        boxes.append((x, x + wide))
+        x += wide + 12
+    digit = mask.copy()
+    corner, other = (boxes[0][0] - 12, 30), (boxes[-1][1] + 12, 80)
+    if side == 0:
+        corner = (boxes[0][0], 30)
+    else:
+        other = (boxes[-1][1] - 1, 80)
+    cv2.rectangle(mask, corner, other, 1, 2)
+    left_over = without_rules(mask, WIDE)
+    own = np.s_[:, boxes[side][0] + 4 : boxes[side][1] - 4]
+    assert left_over[own].sum() > 0.8 * digit[own].sum()
+    assert left_over.sum() < 1.1 * digit.sum()

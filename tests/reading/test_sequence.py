@@ -119,14 +119,28 @@ def test_marks_that_are_no_digits_are_as_rare_as_on_a_page(
     assert model is not None
     sheet = lay_out(paper("4096"))
     band = ribbon(sheet, find_lines(sheet)[0])
+    among = model.answers(band)
+    monkeypatch.setattr(sequence, "_mostly_digits", lambda likely: False)
     found = model.answers(band)
     monkeypatch.setattr(sequence, "STRANGE", 1.0)
     as_trained = model.answers(band)
-    for answers in (found, as_trained):
+    for answers in (among, found, as_trained):
         assert np.allclose(np.exp(answers).sum(1), 1)
-    rarer = (found[:, -1] - found[:, 0]) - (as_trained[:, -1] - as_trained[:, 0])
-    assert np.allclose(rarer, np.log(0.05))
-    assert np.allclose(found[:, 1] - found[:, 0], as_trained[:, 1] - as_trained[:, 0])
+    for answers, factor in ((found, 0.05), (among, 0.001)):
+        rarer = (answers[:, -1] - answers[:, 0]) - (as_trained[:, -1] - as_trained[:, 0])
+        assert np.allclose(rarer, np.log(factor))
+        assert np.allclose(answers[:, 1] - answers[:, 0], as_trained[:, 1] - as_trained[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("spelled", "mostly"), [("2204", True), ("2x04", True), ("2xx0", False), ("x", False), ("x4", False), ("", False)]
+)
+def test_a_line_is_mostly_digits_when_fewer_of_its_marks_are_none(spelled: str, mostly: bool) -> None:
+    likely = np.full((3 * len(spelled) + 1, 12), 0.01)
+    likely[:, 0] = 0.5
+    for place, sign in enumerate(spelled):
+        likely[3 * place + 1 : 3 * place + 3, 11 if sign == "x" else int(sign) + 1] = 0.9
+    assert sequence._mostly_digits(likely) == mostly
 
 
 def test_a_ribbon_has_the_lines_characters_at_one_height_and_its_middle(paper: Paper) -> None:

@@ -13,6 +13,7 @@ from handwriting.reading.sheet import Sheet
 
 FARTHEST = 2.2  # heights between neighbours of one line
 LEAST_HEIGHT = 9  # pixels: less is no writing that could be read
+TALLEST = 4.0  # heights of a component; what is taller is a margin's line or a table's edge, and no part of any line
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def find_lines(sheet: Sheet) -> list[Strip]:
         return []
     _, labels, stats, centres = cv2.connectedComponentsWithStats(sheet.mask, connectivity=8)
     boxes = stats.astype(np.float64)
-    tall = np.flatnonzero((boxes[:, 3] > 0.45 * height) & (np.arange(len(boxes)) > 0))
+    boxes[0, 3] = np.inf  # the ground
+    tall = np.flatnonzero((boxes[:, 3] > 0.45 * height) & (boxes[:, 3] < TALLEST * height))
     groups = _chained(boxes[tall], height)
     lines = [tall[groups == group] for group in range(int(groups.max()) + 1)] if len(tall) else []
     lines.sort(key=lambda line: float(np.average(centres[line, 1], weights=boxes[line, 4])))
@@ -73,7 +75,7 @@ def _with_small_parts(lines: list[NDArray[np.int64]], boxes: NDArray[np.float64]
     members = [list(map(int, line)) for line in lines]
     known = {index for line in members for index in line}
     for index in range(1, len(boxes)):
-        if index in known or boxes[index, 4] < max(6.0, 0.004 * height**2):
+        if index in known or boxes[index, 4] < max(6.0, 0.004 * height**2) or boxes[index, 3] >= TALLEST * height:
             continue
         x, y, w, h = boxes[index, :4]
         best, nearest = None, 0.9 * height

@@ -176,7 +176,8 @@ def _without_frames(mask: Mask) -> Mask:
         x, y, w, h, area = stats[index]
         if min(w, h) < 15:
             continue
-        inner = (slice(y + h // 6, y + h - h // 6), slice(x + w // 6, x + w - w // 6))
+        rim = min(w, h) // 6  # the same all round: the first and last digit of a number may touch the sides
+        inner = (slice(y + rim, y + h - rim), slice(x + rim, x + w - rim))
         own = labels[inner] == index
         others = np.count_nonzero(mask[inner]) - np.count_nonzero(own)
         if np.count_nonzero(own) < 0.1 * area and others > 0.15 * area:

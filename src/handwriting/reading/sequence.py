@@ -32,9 +32,10 @@ NEVER = -1e3  # a log-probability
 VIEWS = ((0.93, 0.12), (1.07, -0.12))  # zoom and slant; on 1,200 strangers' fields they read 0.3% more exactly
 ASIDE = 2  # columns by which a cut may be off
 NEAR_GAP = 4  # columns within which a gap parts two marks as well as a new cut would
-# How much rarer marks that are no digits are on a page than in training, where they are one in ten. Chosen on
-# strangers' lines: an 8 or a 4 with an open loop looks like a letter, and what is no digit is rejected afterwards.
-STRANGE = 0.05
+# How much rarer marks that are no digits are on a page than in training, where they are one in ten: anywhere, and on a
+# line that is mostly digits. Chosen on strangers' lines: a 4 with an open top looks like a u, and what is no digit is
+# rejected afterwards.
+STRANGE, STRANGE_AMONG = 0.05, 0.001
 PASSED_INK = 6.0  # nats for a square height of ink that belongs to no digit; a digit has about a fifth of one
 WORTH_A_LOOK = 12.0  # nats below the best way: candidates on no better one are not shown to the classifier
 
@@ -65,14 +66,24 @@ class LineModel:
         """A ribbon -> each column's log-probabilities float64 (T, 2 + C): of no mark, each class, a mark that is none.
 
         The mean over two `VIEWS` of it: steadier than one look. Marks that are none are made as rare as they are on a
-        page (Saerens et al. 2002, "Adjusting the outputs of a classifier to new a priori probabilities").
+        page, and among digits (Saerens et al. 2002, "Adjusting the outputs of a classifier to new a priori
+        probabilities").
         """
         views = np.stack([_view(ribbon.image, zoom, slant) for zoom, slant in VIEWS])
         inputs = views.astype(np.float32) / np.float32(255)
         found = [self._session.run(["answers"], {"ribbons": view[None]})[0][0] for view in inputs]
         likely = np.mean(np.exp(np.stack(found).astype(np.float64)), axis=0)
         likely[:, -1] *= STRANGE
+        if _mostly_digits(likely):
+            likely[:, -1] *= STRANGE_AMONG / STRANGE
         return np.asarray(np.log(likely / likely.sum(1, keepdims=True)), np.float64)
+
+
+def _mostly_digits(likely: Array) -> bool:
+    """Whether more of the marks that the likeliest answers (T, 2 + C) spell are digits than are none."""
+    best = likely.argmax(1)
+    marks = best[np.flatnonzero(np.diff(best, prepend=0))]
+    return bool(2 * np.count_nonzero(marks == likely.shape[1] - 1) < np.count_nonzero(marks))
 
 
 def _view(image: NDArray[np.uint8], zoom: float, slant: float) -> NDArray[np.uint8]:
