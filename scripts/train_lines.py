@@ -5,9 +5,10 @@
 
 It learns from numbers that `learning.composing` writes with the digits of four writers of five (48,000 images; the
 split by writer with seed 11) and with drawn ones: photographed and found again by `reading`, and written straight into
-ribbons, new ones each epoch. The fifth writer is a stranger to it. Its two members are trained one after the other; a
-member that ``--out`` holds already, whole, is taken as it is. Afterwards `python benchmarks/tune_reading.py lines`
-chooses on strangers' digits how far the classifier is trusted beside it, and calibrates. MNIST test is not opened.
+ribbons, new ones each epoch. The fifth writer is a stranger to it. Its four members, two of each design, are trained
+one after the other; a member that ``--out`` holds already, trained with the same options, is taken as it is.
+Afterwards `python benchmarks/tune_reading.py lines` chooses on strangers' digits how far the classifier is trusted
+beside it, and calibrates. MNIST test is not opened.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from handwriting import __version__
 from handwriting.classifier import with_metadata
 from handwriting.data import Dataset, load, split
 from handwriting.files import write_whole
-from handwriting.learning.composing import Material, Scene, compose, write
+from handwriting.learning.composing import CROWDED, EVEN, Manner, Material, Scene, compose, write
 from handwriting.learning.export import lines_to_onnx
 from handwriting.learning.lines import DESIGNS, ROWS, LineNetwork, Lines, Member, train_lines
 from handwriting.learning.synthesis import drawn_digits, other_marks
@@ -40,6 +41,13 @@ from handwriting.reading.sheet import lay_out
 
 PACKAGE = Path(__file__).parents[1] / "src/handwriting/reading"
 BESIDE = ("mnist", "mnist-sample", "qmnist", "emnist-digits", "emnist-mnist")  # its digits are those of models on these
+# Each member's design and the manner of the lines that it learns from. Seeds count up from the option's.
+MEMBERS = {
+    "coarse": ("coarse", EVEN),
+    "fine": ("fine", EVEN),
+    "coarse-crowded": ("coarse", CROWDED),
+    "fine-crowded": ("fine", CROWDED),
+}
 LETTERS, SCRIBBLES, DRAWN, A_HAND = 4000, 500, 6000, 60
 # Until `benchmarks/tune_reading.py lines` has fitted it.
 UNCALIBRATED = {
@@ -55,7 +63,7 @@ WIDEST = 520  # columns: wider ribbons are left out of training, for memory
 Marks = list[tuple[int, float, float, float]]  # label, middle, left and right of each mark of a ribbon
 
 
-def gather(train: Dataset, seed: int) -> Material:
+def gather(train: Dataset, seed: int, manner: Manner) -> Material:
     """Dataset with writers -> its hands, with one drawn hand to eight real ones, and marks that are no digits."""
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     marks = other_marks(LETTERS, SCRIBBLES, generator).numpy()
@@ -64,7 +72,7 @@ def gather(train: Dataset, seed: int) -> Material:
     for _ in range(len(hands) // 8):
         own = rng.integers(len(labels), size=A_HAND)
         hands.append((drawn[own], labels[own]))
-    return Material(tuple(hands), marks)
+    return Material(tuple(hands), marks, manner)
 
 
 def photographed(material: Material, scenes: int, seed: int) -> Lines:
@@ -182,19 +190,25 @@ def fresh(material: Material, scenes: int, count: int, seed: int, epoch: int) ->
 
 def train_member(name: str, train: Dataset, seed: int, options: argparse.Namespace, path: Path) -> None:
     """Trains a member and writes its weights, and how it came by them, whole."""
-    ahead = Ahead(gather(train, seed), options.scenes, options.written, seed, options.epochs)
+    design, manner = MEMBERS[name]
+    ahead = Ahead(gather(train, seed, manner), options.scenes, options.written, seed, options.epochs)
     losses = []
     for epoch in train_lines(
-        ahead.lines, DESIGNS[name], epochs=options.epochs, generator=torch.Generator().manual_seed(seed)
+        ahead.lines, DESIGNS[design], epochs=options.epochs, generator=torch.Generator().manual_seed(seed)
     ):
         losses.append(round(epoch.loss, 4))
         print(f"{name}, epoch {epoch.number}: loss {epoch.loss:.4f}, {epoch.seconds:.0f} s", flush=True)
-    recipe = {"epochs": options.epochs, "scenes": options.scenes, "written": options.written, "seed": seed}
+    recipe = asked_for(options, seed)
     hardware = f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}"
     weights = epoch.network.to(memory_format=torch.contiguous_format).state_dict()  # type: ignore[call-overload]
     content = io.BytesIO()
     torch.save({"weights": weights, "recipe": {**recipe, "loss": losses, "hardware": hardware}}, content)
     write_whole(path, content.getvalue())
+
+
+def asked_for(options: argparse.Namespace, seed: int) -> dict[str, int]:
+    """What a member is to be trained with."""
+    return {"epochs": options.epochs, "scenes": options.scenes, "written": options.written, "seed": seed}
 
 
 def main() -> None:
@@ -212,12 +226,17 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     splits = split(load("mnist", data_dir=options.data_dir), by="writer")
     members, recipes = [], {}
-    for number, name in enumerate(DESIGNS):
+    for number, (name, (design, _)) in enumerate(MEMBERS.items()):
         path = options.out / f"{name}.pt"
+        seed = options.seed + number
         if not path.exists():
-            train_member(name, splits.train, options.seed + number, options, path)
+            train_member(name, splits.train, seed, options, path)
         document = torch.load(path)
-        member = Member(DESIGNS[name])
+        wanted = asked_for(options, seed)
+        had = {key: document["recipe"][key] for key in wanted}
+        if had != wanted:
+            parser.error(f"{path} was trained with {had}, not {wanted}: remove it, or give another --out")
+        member = Member(DESIGNS[design])
         member.load_state_dict(document["weights"])
         members.append(member)
         recipes[name] = document["recipe"]

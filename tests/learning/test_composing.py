@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handwriting.data import Dataset
-from handwriting.learning.composing import OTHER, Material, compose, stroke, write
+from handwriting.learning.composing import CROWDED, EVEN, OTHER, Material, compose, stroke, write
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,22 @@ def test_marks_stand_from_left_to_right(material: Material) -> None:
         line = write(material, 24, np.random.default_rng(seed))
         lefts = [np.nonzero(line.owners == owner)[1].min() for owner in np.unique(line.owners[line.owners > 0])]
         assert lefts == sorted(lefts)
+
+
+def test_narrow_marks_stand_a_hair_apart_where_the_manner_is_crowded() -> None:
+    """Two 1s that touch along their length: thicker than one, and no more than that."""
+    bar = np.zeros((28, 28), np.uint8)
+    bar[4:24, 13:15] = 255
+    hand = (np.stack([bar] * 2), np.ones(2, np.int64))
+    nearest = {}
+    for manner in (EVEN, CROWDED):
+        steps = []
+        for seed in range(60):
+            line = write(Material((hand,), bar[None], manner), 40, np.random.default_rng(seed))
+            lefts = [np.nonzero(line.owners == owner)[1].min() for owner in np.unique(line.owners[line.owners > 0])]
+            steps += np.diff(lefts).tolist()
+        nearest[manner] = min(steps)
+    assert 1 <= nearest[CROWDED] < 0.15 * 40 <= nearest[EVEN] + 1
 
 
 def test_a_line_is_one_hands(material: Material) -> None:

@@ -14,6 +14,7 @@ from handwriting.errors import TrainingError
 from handwriting.learning.composing import OTHER
 from handwriting.learning.export import lines_to_onnx
 from handwriting.learning.lines import (
+    APART,
     CLASSES,
     DESIGNS,
     OTHER_MARK,
@@ -22,7 +23,9 @@ from handwriting.learning.lines import (
     LineNetwork,
     Lines,
     Member,
+    _loss,
     _prepared,
+    apart,
     train_lines,
 )
 
@@ -69,12 +72,43 @@ def test_members_have_an_equal_say_at_each_column() -> None:
 def test_places_move_with_the_ink(lines: Lines) -> None:
     images = [np.concatenate([image[..., :38], np.zeros((2, ROWS, 60), np.uint8)], 2) for image in lines.images]
     single = Lines(images, [own[:1] for own in lines.labels], [place[:1] for place in lines.places])
+    off = []
     for seed in range(5):
         found, _, places = _prepared(single, list(range(16)), seeded(seed))
         columns = torch.arange(found.shape[3]).float()
         for image, place in zip(found, places, strict=True):
             ink = (image[0] - 0.3).clamp(min=0).sum(0)  # above the noise
-            assert abs(float((ink * columns).sum() / ink.sum()) - float(place[0, 0])) < 3
+            off.append(abs(float((ink * columns).sum() / ink.sum()) - float(place[0, 0])))
+    assert max(off) < 4  # a bend moves the digit's top and foot differently
+    assert sum(off) / len(off) < 1
+
+
+def test_marks_that_stand_too_near_are_answered_apart_and_none_else_moves() -> None:
+    far = np.array([5, 5 + APART, 40], np.float32)
+    assert (apart(far) == far).all()
+    near = apart(np.array([10, 12, 14, 50], np.float32))
+    assert near.tolist() == pytest.approx([12 - APART, 12, 12 + APART, 50])
+
+
+@pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
+@pytest.mark.parametrize("middle", [30.0, 30.5, 31.0, 31.5])
+def test_two_equal_marks_side_by_side_are_not_answered_as_one(design: Design, middle: float) -> None:
+    """Answers that please the places' part of the loss best must also spell both marks, with a blank between."""
+    answers = torch.zeros(1, 64 * design.answers // 2, CLASSES, requires_grad=True)
+
+    class Free(Member):
+        def forward(self, ribbons: torch.Tensor) -> torch.Tensor:
+            return answers.log_softmax(2)
+
+    network, middles = Free(design), apart(np.array([middle - 1, middle + 1], np.float32))
+    place = torch.tensor([(at, at - 2, at + 2) for at in middles])
+    optimizer = torch.optim.Adam([answers], 0.3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        _loss(network, torch.zeros(1, 2, ROWS, 64), [np.array([1, 1])], [place]).backward()
+        optimizer.step()
+    best = answers[0].argmax(1)
+    assert best.unique_consecutive().tolist() == [0, 2, 0, 2, 0]
 
 
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)

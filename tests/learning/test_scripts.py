@@ -38,14 +38,23 @@ def test_the_digits_models_script_makes_a_model_with_two_answers(tmp_path: Path,
 def test_the_line_networks_script_makes_a_file_that_reading_opens(tmp_path: Path, whole_mnist: Path) -> None:
     size = ["--epochs", "2", "--scenes", "30", "--written", "64"]
     output = run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *size)
-    assert output.count("loss") == 4
+    assert output.count("loss") == 8
     file = tmp_path / "digits-lines.onnx"
     recipes = LineModel(file.read_bytes()).metadata["recipe"]
-    assert {name: recipe["seed"] for name, recipe in recipes.items()} == {"coarse": 11, "fine": 12}
+    assert {name: recipe["seed"] for name, recipe in recipes.items()} == {
+        "coarse": 11,
+        "fine": 12,
+        "coarse-crowded": 13,
+        "fine-crowded": 14,
+    }
     for recipe in recipes.values():
         assert (recipe["epochs"], recipe["scenes"], recipe["written"], len(recipe["loss"])) == (2, 30, 64, 2)
     file.unlink()
     (tmp_path / "fine.pt").unlink()
     output = run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *size)
-    assert "coarse" not in output  # what is there is not trained again
+    assert output.count("loss") == 2  # what is there is not trained again
     assert file.exists()
+    command = [sys.executable, str(SCRIPTS / "train_lines.py"), "--out", str(tmp_path), "--data-dir", str(whole_mnist)]
+    ended = subprocess.run([*command, *size, "--epochs", "3"], capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert "coarse.pt was trained with {'epochs': 2" in ended.stderr

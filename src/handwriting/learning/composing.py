@@ -24,16 +24,36 @@ MOST_MARKS = 10  # in a line
 
 
 @dataclass(frozen=True)
+class Manner:
+    """How a line is written.
+
+    Attributes:
+        nearest: heights from the left of a mark to the left of the next, at least.
+        slant, aspect: standard deviation of a mark's slant, and of the logarithm of its width, about its line's.
+    """
+
+    nearest: float
+    slant: float
+    aspect: float
+
+
+# Of two 1s that stand at the nearest to each other, the first shows no more than its edge where they are crowded.
+EVEN, CROWDED = Manner(nearest=0.15, slant=0.05, aspect=0.0), Manner(nearest=0.05, slant=0.06, aspect=0.07)
+
+
+@dataclass(frozen=True)
 class Material:
     """What is written.
 
     Attributes:
         hands: each hand's digits: images uint8 (n, 28, 28) in MNIST's normal form, labels int64 (n,).
         marks: uint8 (M, 28, 28): letters, signs and scribbles that are no digits.
+        manner: how.
     """
 
     hands: tuple[tuple[Bytes, NDArray[np.int64]], ...]
     marks: Bytes
+    manner: Manner = CROWDED
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,7 @@ class Written:
 def write(material: Material, height: float, rng: Rng, first: int = 1, longest: int = MOST_MARKS) -> Written:
     """A number of 1 to ``longest`` marks by one hand, its digits ``height`` pixels high; owners begin at ``first``."""
     images, labels = material.hands[int(rng.integers(len(material.hands)))]
+    manner = material.manner
     count = int(rng.integers(1, longest + 1))
     chosen = rng.integers(len(labels), size=count)
     strange = rng.random(count) < rng.choice((0.0, 0.2, 1.0), p=(0.81, 0.12, 0.07))
@@ -74,7 +95,8 @@ def write(material: Material, height: float, rng: Rng, first: int = 1, longest: 
         mark = material.marks[int(rng.integers(len(material.marks)))] if odd else images[index]
         if odd:
             size *= rng.uniform(0.5, 1.2)
-        strokes.append(stroke(mark, size, slant + rng.normal(0, 0.05), aspect, thin))
+        leaning, wide = slant + rng.normal(0, manner.slant), aspect * float(np.exp(rng.normal(0, manner.aspect)))
+        strokes.append(stroke(mark, size, leaning, wide, thin))
         marks.append(OTHER if odd else int(labels[index]))
     low, high = [(-0.12, 0.02), (0.0, 0.15), (0.1, 0.45), (0.35, 1.1)][int(rng.choice(4, p=(0.35, 0.25, 0.25, 0.15)))]
     gaps = rng.uniform(low, high, count) * height
@@ -88,7 +110,7 @@ def write(material: Material, height: float, rng: Rng, first: int = 1, longest: 
         solid = ink > INK
         lefts = np.where(solid.any(1), solid.argmax(1), 10**6)
         reach = float((lefts - frontier[top : top + rows]).min())
-        left = max(round(gaps[number] - reach), last + round(0.15 * height)) if number else 2
+        left = max(round(gaps[number] - reach), last + round(manner.nearest * height)) if number else 2
         last = left
         place = (slice(top, top + rows), slice(left, left + columns))
         owners[place] = np.where(solid & (ink >= line[place]), first + number, owners[place])

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from numpy.typing import NDArray
+from sklearn.isotonic import isotonic_regression
 from torch import Generator, Tensor, nn
 
 from handwriting.errors import TrainingError
@@ -34,8 +35,9 @@ RATE, WARM_UP, COOL_DOWN, WEIGHT_DECAY = 0.0025, 0.05, 0.45, 0.02  # the second 
 AVERAGE = 400  # steps that the weights handed out are an average over
 LARGEST_GRADIENT = 5.0  # norm: a batch of illegible lines must not throw the weights about
 _Size = int | tuple[int, int]
-BEND, BEND_CELL = 1.0, 6  # pixels: the most (standard deviation) that a ribbon is bent by, and how wide a bend is
+BENDS = ((1.0, 6), (1.5, 12))  # pixels: the most (standard deviation) that a ribbon is bent by, and how wide a bend is
 PLACE_WEIGHT = 0.25  # of the loss a column on where the digits stand, beside that on which they are
+APART = 6.0  # columns: the nearest that two marks are to be answered; each member has room for a blank between
 
 
 @dataclass(frozen=True)
@@ -233,15 +235,19 @@ def _prepared(
     down = torch.stack([draw(-0.04, 0.04) * wide / ROWS, zoom, move], 1)
     grid = F.affine_grid(torch.stack([across, down], 1), [count, 2, ROWS, wide], align_corners=False)
     # Other hands: the ribbon is bent as rubber (Simard et al. 2003, section 2), so no digit is seen twice.
-    cells = (ROWS // BEND_CELL, wide // BEND_CELL)
-    field = draw(0, BEND)[:, None, None, None] * torch.randn(count, 2, *cells, generator=generator)
-    bend = F.interpolate(field, (ROWS, wide), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
+    bend = torch.zeros(count, ROWS, wide, 2)
+    for most, cell in BENDS:
+        cells = (ROWS // cell, wide // cell)
+        field = draw(0, most)[:, None, None, None] * torch.randn(count, 2, *cells, generator=generator)
+        bend += F.interpolate(field, (ROWS, wide), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
     images = F.grid_sample(images, grid + bend * torch.tensor([2 / wide, 2 / ROWS]), align_corners=False)
     places = []
     for index, row in enumerate(rows):
         left = (wide - lines.images[row].shape[2]) // 2
-        at = torch.from_numpy(lines.places[row]) + left - wide / 2
-        places.append(at / stretch[index] + wide / 2)
+        at = (torch.from_numpy(lines.places[row]) + left - wide / 2) / stretch[index] + wide / 2
+        at -= bend[index, ROWS // 2, at[:, :1].long().clamp(0, wide - 1), 0] / stretch[index]
+        at[:, 0] = torch.from_numpy(apart(at[:, 0].numpy()))
+        places.append(at)
     # Pens: thicker, thinner, paler. The second channel is at times but the first: no rules were seen.
     pen = draw(0, 1)[:, None, None, None]
     thinner = (images + torch.minimum(images, images.roll(1, 3))) / 2
@@ -251,6 +257,17 @@ def _prepared(
     images[plain, 1] = images[plain, 0]
     images = images + draw(0, 0.08)[:, None, None, None] * torch.randn(images.shape, generator=generator)
     return images.clamp_(0, 1), [lines.labels[row] for row in rows], places
+
+
+def apart(middles: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Marks' middles (n,), rising, in columns -> the same, at least `APART` from one to the next, moved the least.
+
+    Two 1s side by side stand two columns apart, and CTC tells them from one by a blank between their answers.
+    """
+    if len(middles) < 2 or np.diff(middles).min() >= APART:
+        return middles
+    steps = APART * np.arange(len(middles), dtype=np.float32)
+    return np.asarray(isotonic_regression(middles - steps) + steps, np.float32)
 
 
 def _loss(network: Member, images: Tensor, labels: list[NDArray[np.int64]], places: list[Tensor]) -> Tensor:
@@ -269,10 +286,16 @@ def _loss(network: Member, images: Tensor, labels: list[NDArray[np.int64]], plac
     for row, (target, place) in enumerate(zip(targets, places, strict=True)):
         if len(target) == 0:
             continue
-        reach = ((place[:, 2] - place[:, 1]) / 4).clamp(min=1.01)
+        reach = torch.minimum((place[:, 2] - place[:, 1]) / 4, _to_nearest(place[:, 0]) / 2 - STRIDE).clamp(min=1.01)
         far = (middle[:, None] - place[None, :, 0]).abs() / reach  # (columns, marks)
         nearest = far.argmin(1)
         inside = far.gather(1, nearest[:, None])[:, 0] <= 1
         wanted[row] = torch.where(inside, target[nearest], BLANK)
     where = F.nll_loss(answers.flatten(0, 1), wanted.flatten(), reduction="sum")
     return (text + PLACE_WEIGHT * stride * where) / lengths.sum().clamp(min=1)
+
+
+def _to_nearest(middles: Tensor) -> Tensor:
+    """Marks' middles (n,), rising -> how far each one's nearest neighbour is (n,); infinitely for one alone."""
+    steps = F.pad(middles.diff(), (1, 1), value=math.inf)
+    return torch.minimum(steps[:-1], steps[1:])

@@ -13,7 +13,7 @@ from handwriting.reading.sheet import Sheet
 
 FARTHEST = 2.2  # heights between neighbours of one line
 LEAST_HEIGHT = 9  # pixels: less is no writing that could be read
-TALLEST = 4.0  # heights of a component; what is taller is a margin's line or a table's edge, and no part of any line
+TALLEST = 8.0  # heights of a component; what is taller is a margin's line or a table's edge, and no part of any line
 
 
 @dataclass(frozen=True)

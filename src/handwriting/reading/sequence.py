@@ -14,7 +14,6 @@ from importlib import resources
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,13 +22,12 @@ from handwriting.reading.calibration import Calibration, calibration_from
 from handwriting.reading.lattice import Array, Lattice
 from handwriting.reading.lines import Strip
 from handwriting.reading.pieces import Candidate, Cuts, inks
-from handwriting.reading.ribbon import HEIGHT, RIM, ROWS, Ribbon
+from handwriting.reading.ribbon import HEIGHT, RIM, Ribbon
 
 if TYPE_CHECKING:
     import onnxruntime
 
 NEVER = -1e3  # a log-probability
-VIEWS = ((0.93, 0.12), (1.07, -0.12))  # zoom and slant; on 1,200 strangers' fields they read 0.3% more exactly
 ASIDE = 2  # columns by which a cut may be off
 NEAR_GAP = 4  # columns within which a gap parts two marks as well as a new cut would
 # How much rarer marks that are no digits are on a page than in training, where they are one in ten: anywhere, and on a
@@ -65,14 +63,11 @@ class LineModel:
     def answers(self, ribbon: Ribbon) -> Array:
         """A ribbon -> each column's log-probabilities float64 (T, 2 + C): of no mark, each class, a mark that is none.
 
-        The mean over two `VIEWS` of it: steadier than one look. Marks that are none are made as rare as they are on a
-        page, and among digits (Saerens et al. 2002, "Adjusting the outputs of a classifier to new a priori
-        probabilities").
+        Marks that are none are made as rare as they are on a page, and among digits (Saerens et al. 2002, "Adjusting
+        the outputs of a classifier to new a priori probabilities").
         """
-        views = np.stack([_view(ribbon.image, zoom, slant) for zoom, slant in VIEWS])
-        inputs = views.astype(np.float32) / np.float32(255)
-        found = [self._session.run(["answers"], {"ribbons": view[None]})[0][0] for view in inputs]
-        likely = np.mean(np.exp(np.stack(found).astype(np.float64)), axis=0)
+        inputs = ribbon.image[None].astype(np.float32) / np.float32(255)
+        likely = np.exp(self._session.run(["answers"], {"ribbons": inputs})[0][0].astype(np.float64))
         likely[:, -1] *= STRANGE
         if _mostly_digits(likely):
             likely[:, -1] *= STRANGE_AMONG / STRANGE
@@ -84,15 +79,6 @@ def _mostly_digits(likely: Array) -> bool:
     best = likely.argmax(1)
     marks = best[np.flatnonzero(np.diff(best, prepend=0))]
     return bool(2 * np.count_nonzero(marks == likely.shape[1] - 1) < np.count_nonzero(marks))
-
-
-def _view(image: NDArray[np.uint8], zoom: float, slant: float) -> NDArray[np.uint8]:
-    """A ribbon's image made taller by ``zoom`` and slanted by ``slant`` columns a row, its middle kept in place."""
-    half = ROWS / 2 - 0.5
-    back = np.array([(1.0, slant, -slant * half), (0.0, 1 / zoom, half - half / zoom)])
-    size = (image.shape[2], ROWS)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.stack([np.asarray(cv2.warpAffine(layer, back, size, flags=flags), np.uint8) for layer in image])
 
 
 @cache
