@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import handwriting as hw
 from handwriting.classifier import Classifier
 from handwriting.cli.app import app
+from handwriting.data import Dataset
 from handwriting.errors import PictureError
 from handwriting.reading import Character, Line, Page, annotated, luhn_holds, read
 from tests.imaging.drawn_pictures import on_table
@@ -102,6 +103,17 @@ def test_a_tall_edge_beside_the_lines_is_no_part_of_them(paper: Paper, digits: C
     high = len(page)
     cv2.line(page, (10, 10), (62, high - 10), (60, 60, 60), 7)
     assert read(page, model=digits).text.split("\n") == ["2718", "4096", "5550"]
+
+
+def test_a_large_digit_among_small_marks_is_not_lost(sample: Dataset, digits: Classifier) -> None:
+    """The marks are more, so the height of the writing is taken for theirs, and the digit has many such heights."""
+    image = sample.images[np.flatnonzero(sample.labels == sample.classes.index("7"))[3]]
+    ink = cv2.resize(image, None, fx=16, fy=16, interpolation=cv2.INTER_CUBIC) > 120
+    page = np.full((700, 900, 3), 235, np.uint8)
+    page[100 : 100 + ink.shape[0], 200 : 200 + ink.shape[1]][ink] = 45
+    for place in range(14):
+        cv2.ellipse(page, (30 + 64 * place, 660 if place % 2 else 40), (8, 15), 0, 0, 360, (60, 60, 60), -1)
+    assert "7" in read(page, model=digits).text
 
 
 def test_light_ink_on_dark_reads_the_same(paper: Paper, digits: Classifier) -> None:

@@ -13,7 +13,9 @@ from handwriting.reading.sheet import Sheet
 
 FARTHEST = 2.2  # heights between neighbours of one line
 LEAST_HEIGHT = 9  # pixels: less is no writing that could be read
-TALLEST = 8.0  # heights of a component; what is taller is a margin's line or a table's edge, and no part of any line
+# What is taller than so many heights, with less ink than strokes of so many of its own heights have (a character's have
+# 0.075), is a margin's line or a table's edge, and no part of any line.
+TALLEST, THINNEST = 8.0, 0.04
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,13 @@ def find_lines(sheet: Sheet) -> list[Strip]:
         return []
     _, labels, stats, centres = cv2.connectedComponentsWithStats(sheet.mask, connectivity=8)
     boxes = stats.astype(np.float64)
-    boxes[0, 3] = np.inf  # the ground
-    tall = np.flatnonzero((boxes[:, 3] > 0.45 * height) & (boxes[:, 3] < TALLEST * height))
+    writing = (boxes[:, 3] < TALLEST * height) | (boxes[:, 4] > THINNEST * boxes[:, 3] ** 2)
+    writing[0] = False  # the ground
+    tall = np.flatnonzero((boxes[:, 3] > 0.45 * height) & writing)
     groups = _chained(boxes[tall], height)
     lines = [tall[groups == group] for group in range(int(groups.max()) + 1)] if len(tall) else []
     lines.sort(key=lambda line: float(np.average(centres[line, 1], weights=boxes[line, 4])))
-    members = _with_small_parts(lines, boxes, height)
+    members = _with_small_parts(lines, boxes, writing, height)
     return [
         _cut_out(sheet, np.asarray(labels, np.int32), boxes, line, own, height)
         for line, own in zip(lines, members, strict=True)
@@ -70,12 +73,14 @@ def _chained(boxes: NDArray[np.float64], height: float) -> NDArray[np.int64]:
     return np.unique(group, return_inverse=True)[1].astype(np.int64) if count else group
 
 
-def _with_small_parts(lines: list[NDArray[np.int64]], boxes: NDArray[np.float64], height: float) -> list[list[int]]:
+def _with_small_parts(
+    lines: list[NDArray[np.int64]], boxes: NDArray[np.float64], writing: NDArray[np.bool_], height: float
+) -> list[list[int]]:
     """Broken bits, dots and dashes join the line that they lie in."""
     members = [list(map(int, line)) for line in lines]
     known = {index for line in members for index in line}
-    for index in range(1, len(boxes)):
-        if index in known or boxes[index, 4] < max(6.0, 0.004 * height**2) or boxes[index, 3] >= TALLEST * height:
+    for index in np.flatnonzero(writing).tolist():
+        if index in known or boxes[index, 4] < max(6.0, 0.004 * height**2):
             continue
         x, y, w, h = boxes[index, :4]
         best, nearest = None, 0.9 * height
