@@ -224,18 +224,20 @@ def main() -> None:
     parser.add_argument("--package", action="store_true", help="write the model into the package too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    seeds = {name: options.seed + number for number, name in enumerate(MEMBERS)}
+    paths = {name: options.out / f"{name}.pt" for name in MEMBERS}
+    for name, path in paths.items():  # before hours of training, not after
+        if path.exists():
+            wanted, recipe = asked_for(options, seeds[name]), torch.load(path)["recipe"]
+            had = {key: recipe[key] for key in wanted}
+            if had != wanted:
+                parser.error(f"{path} was trained with {had}, not {wanted}: remove it, or give another --out")
     splits = split(load("mnist", data_dir=options.data_dir), by="writer")
     members, recipes = [], {}
-    for number, (name, (design, _)) in enumerate(MEMBERS.items()):
-        path = options.out / f"{name}.pt"
-        seed = options.seed + number
-        if not path.exists():
-            train_member(name, splits.train, seed, options, path)
-        document = torch.load(path)
-        wanted = asked_for(options, seed)
-        had = {key: document["recipe"][key] for key in wanted}
-        if had != wanted:
-            parser.error(f"{path} was trained with {had}, not {wanted}: remove it, or give another --out")
+    for name, (design, _) in MEMBERS.items():
+        if not paths[name].exists():
+            train_member(name, splits.train, seeds[name], options, paths[name])
+        document = torch.load(paths[name])
         member = Member(DESIGNS[design])
         member.load_state_dict(document["weights"])
         members.append(member)

@@ -15,12 +15,17 @@ from handwriting.reading.sequence import LineModel
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
+def ended(script: str, *options: str | Path) -> subprocess.CompletedProcess[str]:
+    """A script's whole process."""
+    command = [sys.executable, str(SCRIPTS / script), *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def run(script: str, *options: str | Path) -> str:
     """A script's output; it must have succeeded."""
-    command = [sys.executable, str(SCRIPTS / script), *map(str, options)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+    process = ended(script, *options)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 @pytest.mark.mnist
@@ -54,7 +59,12 @@ def test_the_line_networks_script_makes_a_file_that_reading_opens(tmp_path: Path
     output = run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *size)
     assert output.count("loss") == 2  # what is there is not trained again
     assert file.exists()
-    command = [sys.executable, str(SCRIPTS / "train_lines.py"), "--out", str(tmp_path), "--data-dir", str(whole_mnist)]
-    ended = subprocess.run([*command, *size, "--epochs", "3"], capture_output=True, text=True, check=False)
-    assert ended.returncode != 0
-    assert "coarse.pt was trained with {'epochs': 2" in ended.stderr
+    for name in (
+        "coarse",
+        "fine",
+    ):  # coarse.pt is gone the second time, and not trained
+        process = ended("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, *size, "--epochs", "3")
+        assert process.returncode != 0
+        assert f"{name}.pt was trained with {{'epochs': 2" in process.stderr
+        assert "loss" not in process.stdout
+        (tmp_path / f"{name}.pt").unlink()

@@ -55,7 +55,7 @@ class Design:
     answers: int
 
 
-# Two 1s written over each other stand 4 columns apart: answers for each column have room for a blank between them.
+# Two designs miss different lines; answers for every column part 1s that touch better than answers for every second.
 DESIGNS = {
     "coarse": Design((24, 48, 48, 80, 128, 160), along=(1, 1), answers=1),
     "fine": Design((32, 64, 64, 112, 176, 192), along=(1, 2, 1, 2), answers=STRIDE),
