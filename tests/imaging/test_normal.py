@@ -220,6 +220,36 @@ def test_the_bar_of_a_four_that_ends_just_before_the_edge_is_no_rule() -> None:
     assert bar.sum() >= 13
 
 
+def test_the_stem_of_a_tightly_cut_four_is_no_rule() -> None:
+    ink = np.zeros((204, 116), np.float32)
+    cv2.line(ink, (94, 0), (78, 204), 1.0, 9, cv2.LINE_AA)
+    cv2.polylines(ink, [np.array([(12, 110), (30, 135), (60, 142), (104, 138)], np.int32)], False, 1.0, 14, cv2.LINE_AA)
+    small = cv2.resize(ink, (29, 51), interpolation=cv2.INTER_AREA)
+    form = normal_form(on_paper(small))
+    assert "lines out" not in [step.name for step in form.steps]
+    assert extent(form.image[:, 12:]) == 20
+
+
+def test_a_broken_digit_is_put_together_piece_by_piece() -> None:
+    ink = np.zeros((112, 112), np.float32)
+    cv2.line(ink, (41, 12), (103, 16), 1.0, 12)  # nearest to the piece in the middle, which is smaller
+    cv2.line(ink, (60, 46), (84, 46), 1.0, 9)
+    cv2.ellipse(ink, (50, 66), (38, 28), 0, 0, 180, 1.0, 12)
+    form = normal_form(on_paper(ink))
+    assert (form.mask & (ink > 0.5)).sum() > 0.98 * (ink > 0.5).sum()
+
+
+def test_thick_ink_that_fills_a_tight_cut_is_not_taken_for_the_paper() -> None:
+    ink = np.zeros((126, 134), np.float32)
+    cv2.polylines(
+        ink, [np.array([(122, 14), (60, 20), (14, 60), (20, 112), (90, 116), (112, 80), (60, 70)])], False, 1.0, 30
+    )
+    assert ink.mean() > 0.5
+    picture = on_paper(cv2.resize(cv2.GaussianBlur(ink, (0, 0), 2), (67, 63), interpolation=cv2.INTER_AREA))
+    assert normal_form(picture).polarity == "dark ink"
+    assert normal_form(255 - picture).polarity == "light ink"
+
+
 def test_lines_of_a_box_along_the_edge_do_not_turn_ink_and_paper_round() -> None:
     ink = seven(60, 46, 0.06)
     for side in (ink[1:4], ink[-4:-1], ink[:, 1:4], ink[:, -4:-1]):

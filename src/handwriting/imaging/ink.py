@@ -21,6 +21,7 @@ PAGE_REACH = 0.12  # a line of writing, or a page of them
 PAPER_SIDE = 160
 TINY = 28
 EVEN_LIGHT = 0.3  # most spread of the paper about its surface (5th to 95th percentile), in contrasts of the ink
+UNSURE = 0.5  # witnesses of polarity that together say less than this are asked for whose paper is smooth
 SHADOW = 0.22  # what reaches further into the picture from its edge, as a share of its longest side, is no stroke
 
 
@@ -116,7 +117,12 @@ def has_light_ink(grey: NDArray[np.uint8]) -> bool:
     level, _ = cv2.threshold(small, 0, 255, cv2.THRESH_OTSU)
     dark = small <= level
     area = 2.0 * float(dark.mean()) - 1.0
-    return _edge(dark) - 0.4 * area + 0.7 * _stands_out(small, 0.6) + 0.3 * _stands_out(small, 0.3) > 0
+    light = _edge(dark) - 0.4 * area + 0.7 * _stands_out(small, 0.6) + 0.3 * _stands_out(small, 0.3)
+    if abs(light) < UNSURE:
+        smooth, smooth_inverted = (_smooth_paper(levels) is not None for levels in (small, ~small))
+        if smooth != smooth_inverted:
+            return smooth_inverted
+    return light > 0
 
 
 def _tiny_has_light_ink(grey: NDArray[np.uint8]) -> bool:

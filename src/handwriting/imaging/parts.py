@@ -92,17 +92,20 @@ def choose_parts(ink: Ink, mask: NDArray[np.bool_]) -> Parts:
     box = [left[main], top[main], left[main] + wide[main], top[main] + high[main]]
     kept = np.zeros(count - 1, bool)
     kept[main] = True
-    for i in np.argsort(-area):
-        gap_x = max(left[i] - box[2], box[0] - left[i] - wide[i], 0.0)
-        gap_y = max(top[i] - box[3], box[1] - top[i] - high[i], 0.0)
-        if not kept[i] and not speck[i] and not neighbour[i] and np.hypot(gap_x, gap_y) <= 0.35 * size:
-            kept[i] = True
-            box = [
-                min(box[0], left[i]),
-                min(box[1], top[i]),
-                max(box[2], left[i] + wide[i]),
-                max(box[3], top[i] + high[i]),
-            ]
+    growing = True
+    while growing:  # a piece may be near only what joined after its turn
+        growing = False
+        for i in np.argsort(-area):
+            gap_x = max(left[i] - box[2], box[0] - left[i] - wide[i], 0.0)
+            gap_y = max(top[i] - box[3], box[1] - top[i] - high[i], 0.0)
+            if not kept[i] and not speck[i] and not neighbour[i] and np.hypot(gap_x, gap_y) <= 0.35 * size:
+                kept[i] = growing = True
+                box = [
+                    min(box[0], left[i]),
+                    min(box[1], top[i]),
+                    max(box[2], left[i] + wide[i]),
+                    max(box[3], top[i] + high[i]),
+                ]
     beside = (left > left[main] + 0.9 * wide[main]) | (left + wide < left[main] + 0.1 * wide[main])
     apart = bool((beside & ~neighbour & (weight > 0.35 * weight[main]) & (high > 0.5 * high[main])).any())
     stray = ~kept & ~speck & ~neighbour

@@ -231,4 +231,9 @@ def _is_writing(kept: NDArray[np.float32], rows: tuple[Rule, ...], columns: tupl
         faint = all(rule.level < FAINT * full for rule in rules)
         if rules and len(rules) < 3 and not faint and touching[side]:
             return False
+    # One line down, and nothing across: written on one side of it, or it is the stem of a 4.
+    if len(columns) == 1 and not rows and columns[0].level >= FAINT * full:
+        rule, (ys, xs) = columns[0], np.nonzero(ink)
+        off = xs - rule.row - rule.slope * ys
+        return bool(min((off < -rule.half).sum(), (off > rule.half).sum()) < 0.05 * len(xs))
     return True
