@@ -29,7 +29,7 @@ from handwriting.files import write_whole
 from handwriting.learning.composing import OTHER, Material
 from handwriting.learning.composing import compose as compose_scene
 from handwriting.learning.synthesis import other_marks
-from handwriting.reading.calibration import MOST_LEAD, Company, Mark, calibration_from, evidence, log_odds_of
+from handwriting.reading.calibration import MOST_LEAD, Company, Mark, calibration_from, evidence, log_odds_of, vouches
 from handwriting.reading.constraints import free
 from handwriting.reading.lattice import Array, Lattice
 from handwriting.reading.page import lattices_of, mark_of, runs_of, ways
@@ -49,8 +49,8 @@ TRUSTS = (0.15, 0.3, 0.6, 1.0)  # of the classifier beside the line network
 PIECES = {"reject_below": 0.4, "least_looks": 0.5, "run": [0.4, 0.5]}
 SCENES, MARKS, MARKS_SEED = 600, (1500, 300), 77  # with other marks; letters in fonts and scribbles; not those learned
 SHARE = 0.75  # of what stands beside a mark in the verdict on it; the more, the more letters in numbers are read
-# Of the lines read rightly that the verdict may not touch: of those of several marks, which vouch for each other, and
-# of those of one, as a letter by itself is.
+# Of the lines read rightly that the verdict may not touch: of those whose marks vouch for each other, and of those of
+# one or two, as a letter by itself is read.
 KEPT, KEPT_ALONE = 0.994, 0.99
 
 
@@ -365,8 +365,8 @@ def strange(digits: Dataset, count: int, seed: int) -> list[Composed]:
 def fit_verdict(others: list[Studied], numbers: list[Studied]) -> dict[str, Any]:
     """Lines with other marks among their digits, lines of digits alone -> what `Company` takes.
 
-    Fitted on the first; of the second the least log-odds are chosen, the greatest that leave `KEPT` of the lines of
-    several runs alone, and `KEPT_ALONE` of those of one.
+    Fitted on the first; of the second the least log-odds are chosen, the greatest that leave `KEPT` of the lines that
+    vouch for what is on them alone, and `KEPT_ALONE` of the others.
     """
     fits: dict[str, list[float]] = {}
     judged = [run for line in others for run in _runs(line)]
@@ -376,7 +376,7 @@ def fit_verdict(others: list[Studied], numbers: list[Studied]) -> dict[str, Any]
             np.array([evidence(run) for run, _ in known]), np.array([text != "" for _, text in known])
         )
     right = [[run for run, _, _ in _runs(line)] for line in numbers if read_text(line)[0] == line.text]
-    several, one = ([runs for runs in right if (len(runs) > 1) == many] for many in (True, False))
+    several, one = ([runs for runs in right if vouches(runs) == many] for many in (True, False))
     bounds = {}
     for name, kept, lines in (("least", KEPT, several), ("least_alone", KEPT_ALONE, one)):
         for least in np.arange(4, -6, -0.25):

@@ -224,7 +224,7 @@ def test_the_stem_of_a_tightly_cut_four_is_no_rule() -> None:
     ink = np.zeros((204, 116), np.float32)
     cv2.line(ink, (94, 0), (78, 204), 1.0, 9, cv2.LINE_AA)
     cv2.polylines(ink, [np.array([(12, 110), (30, 135), (60, 142), (104, 138)], np.int32)], False, 1.0, 14, cv2.LINE_AA)
-    small = cv2.resize(ink, (29, 51), interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(ink, (29, 51), interpolation=cv2.INTER_AREA), np.float32)
     form = normal_form(on_paper(small))
     assert "lines out" not in [step.name for step in form.steps]
     assert extent(form.image[:, 12:]) == 20
@@ -245,7 +245,8 @@ def test_thick_ink_that_fills_a_tight_cut_is_not_taken_for_the_paper() -> None:
         ink, [np.array([(122, 14), (60, 20), (14, 60), (20, 112), (90, 116), (112, 80), (60, 70)])], False, 1.0, 30
     )
     assert ink.mean() > 0.5
-    picture = on_paper(cv2.resize(cv2.GaussianBlur(ink, (0, 0), 2), (67, 63), interpolation=cv2.INTER_AREA))
+    soft = cv2.resize(cv2.GaussianBlur(ink, (0, 0), 2), (67, 63), interpolation=cv2.INTER_AREA)
+    picture = on_paper(np.asarray(soft, np.float32))
     assert normal_form(picture).polarity == "dark ink"
     assert normal_form(255 - picture).polarity == "light ink"
 

@@ -36,6 +36,13 @@ def test_a_mark_without_company_must_be_surer() -> None:
         assert replace(COMPANY, least_alone=bound).rejects([[DIGIT], [DIGIT]]) == [False, False]
 
 
+def test_three_that_hang_together_vouch_for_each_other() -> None:
+    for count, rejected in ((1, True), (2, True), (3, False), (5, False)):
+        run = [DIGIT] * count
+        odds = COMPANY.log_odds(run)
+        assert replace(COMPANY, least=odds - 0.1, least_alone=odds + 0.1).rejects([run]) == [rejected]
+
+
 def test_a_letter_in_a_number_stays_one() -> None:
     assert COMPANY.rejects([[DIGIT], [LETTER], [DIGIT], [DIGIT]]) == [False, True, False, False]
     assert COMPANY.rejects([[DIGIT] * 3, [LETTER, LETTER]]) == [False, True]

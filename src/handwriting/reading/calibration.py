@@ -9,6 +9,7 @@ from typing import Any
 
 SURE = 0.98  # probability of a label that leaves no doubt
 MOST_LEAD = 10.0
+SEVERAL = 3  # marks that hang together: no letter is cut in so many that look like digits
 MOST_EVIDENCE, MOST_COMPANY = 12.0, 4.0  # log-odds: one number is never all that counts
 
 
@@ -66,8 +67,8 @@ class Company:
             log-odds that what stands free is a character.
         joined: the same of those that hang together, with means over the run.
         share: of the other runs' mean log-odds, added.
-        least: log-odds below which a run is rejected that has others beside it on its line.
-        least_alone: the same of one that has none, and must do without their support.
+        least: log-odds below which a run is rejected on a line that `vouches`.
+        least_alone: the same on one that does not: what is read there may be a letter, whole or cut in two.
     """
 
     alone: tuple[float, ...]
@@ -81,13 +82,18 @@ class Company:
         own = [self.log_odds(run) for run in runs]
         bounded = [max(min(odds, MOST_COMPANY), -MOST_COMPANY) for odds in own]
         others = [_mean(bounded[:at] + bounded[at + 1 :]) for at in range(len(runs))]
-        least = self.least if len(runs) > 1 else self.least_alone
+        least = self.least if vouches(runs) else self.least_alone
         return [odds + self.share * beside < least for odds, beside in zip(own, others, strict=True)]
 
     def log_odds(self, run: Run) -> float:
         """A run by itself -> log-odds that it is made of characters."""
         weights = self.alone if len(run) == 1 else self.joined
         return weights[0] + sum(weight * value for weight, value in zip(weights[1:], evidence(run), strict=True))
+
+
+def vouches(runs: Sequence[Run]) -> bool:
+    """Whether a line's runs vouch for each other: there are several, or the one there is has several marks."""
+    return len(runs) > 1 or sum(map(len, runs)) >= SEVERAL
 
 
 def evidence(run: Run) -> tuple[float, float, float]:
