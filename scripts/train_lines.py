@@ -7,8 +7,9 @@ It learns from numbers that `learning.composing` writes with the digits of four 
 split by writer with seed 11) and with drawn ones: photographed and found again by `reading`, and written straight into
 ribbons, new ones each epoch. The fifth writer is a stranger to it. Its four members, two of each design, are trained
 one after the other; a member that ``--out`` holds already, trained with the same options, is taken as it is.
-Afterwards `python benchmarks/tune_reading.py lines` chooses on strangers' digits how far the classifier is trusted
-beside it, and calibrates. MNIST test is not opened.
+Afterwards `python scripts/train_windows.py --package` trains the window network beside it, and `python
+benchmarks/tune_reading.py lines` chooses on strangers' digits how far each is trusted, and calibrates. MNIST test is
+not opened.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ from handwriting.learning.composing import CROWDED, EVEN, Manner, Material, Scen
 from handwriting.learning.export import lines_to_onnx
 from handwriting.learning.lines import DESIGNS, ROWS, LineNetwork, Lines, Member, train_lines
 from handwriting.learning.synthesis import drawn_digits, other_marks
-from handwriting.reading.lines import find_lines
+from handwriting.reading.lines import Strip, find_lines
 from handwriting.reading.ribbon import HEIGHT, RIM, ribbon
-from handwriting.reading.sheet import lay_out
+from handwriting.reading.sheet import Sheet, lay_out
 
 PACKAGE = Path(__file__).parents[1] / "src/handwriting/reading"
 BESIDE = ("mnist", "mnist-sample", "qmnist", "emnist-digits", "emnist-mnist")  # its digits are those of models on these
@@ -52,6 +53,7 @@ LETTERS, SCRIBBLES, DRAWN, A_HAND = 4000, 500, 6000, 60
 # Until `benchmarks/tune_reading.py lines` has fitted it.
 UNCALIBRATED = {
     "trust": 0.3,
+    "trust_windows": 0.5,
     "character": [0.0, 1.0, 0.5],
     "line": [0.0, 1.0, 0.0],
     "reject_below": 0.4,
@@ -83,32 +85,35 @@ def photographed(material: Material, scenes: int, seed: int) -> Lines:
 
 
 def found_lines(scene: Scene) -> list[tuple[NDArray[np.uint8], Marks]]:
-    """A picture with its truth -> ribbons of the lines found in it, with their marks from left to right.
+    """A picture with its truth -> ribbons of the lines found in it, with their marks from left to right."""
+    sheet = lay_out(scene.picture)
+    return [(ribbon(sheet, strip).image, marks_of(scene, sheet, strip)) for strip in find_lines(sheet)]
+
+
+def marks_of(scene: Scene, sheet: Sheet, strip: Strip) -> Marks:
+    """A picture with its truth, laid out, and a line found in it -> the line's marks from left to right.
 
     A mark belongs to a line that kept 40% of its ink, or shows nearly all of it about the middle, rules included.
     """
-    sheet = lay_out(scene.picture)
     total = np.maximum(np.bincount(scene.owners.ravel(), minlength=len(scene.labels) + 1), 1)
-    lines = []
-    for strip in find_lines(sheet):
-        band = ribbon(sheet, strip)
-        to_strip = np.array([(1.0, 0, strip.corner[0]), (0, 1.0, strip.corner[1])])
-        own = _seen(scene.owners, sheet.way_back, to_strip, (strip.mask.shape[1], strip.mask.shape[0]))
-        area = abs(float(np.linalg.det(sheet.way_back)))  # of a sheet's pixel: these papers fill their pictures
-        kept = np.bincount(own[strip.mask > 0], minlength=len(total)) * area / total
-        own = _seen(scene.owners, sheet.way_back, band.to_sheet, (band.image.shape[2], ROWS))
-        area *= abs(float(np.linalg.det(band.to_sheet[:, :2])))
-        marks = [
-            place
-            for owner, label in enumerate(scene.labels, 1)
-            if (place := _place(own == owner, label)) is not None
-            and (kept[owner] >= 0.4 or _in_the_middle(own == owner, area / total[owner]))
-        ]
-        lines.append((band.image, sorted(marks, key=lambda mark: mark[1])))
-    return lines
+    band = ribbon(sheet, strip)
+    to_strip = np.array([(1.0, 0, strip.corner[0]), (0, 1.0, strip.corner[1])])
+    own = seen_owners(scene.owners, sheet.way_back, to_strip, (strip.mask.shape[1], strip.mask.shape[0]))
+    area = abs(float(np.linalg.det(sheet.way_back)))  # of a sheet's pixel: these papers fill their pictures
+    kept = np.bincount(own[strip.mask > 0], minlength=len(total)) * area / total
+    own = seen_owners(scene.owners, sheet.way_back, band.to_sheet, (band.image.shape[2], ROWS))
+    area *= abs(float(np.linalg.det(band.to_sheet[:, :2])))
+    marks = [
+        place
+        for owner, label in enumerate(scene.labels, 1)
+        if (place := _place(own == owner, label)) is not None
+        and (kept[owner] >= 0.4 or _in_the_middle(own == owner, area / total[owner]))
+    ]
+    return sorted(marks, key=lambda mark: mark[1])
 
 
-def _seen(owners: NDArray[np.uint8], way_back: Any, matrix: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+def seen_owners(owners: NDArray[np.uint8], way_back: Any, matrix: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Owners of a picture (H, W), the sheet's way back to it, a matrix onto the sheet -> owners there, (h, w)."""
     whole = way_back @ np.vstack([matrix, (0, 0, 1)])
     return np.asarray(
         cv2.warpPerspective(owners, whole, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP), np.uint8

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from handwriting.data import Dataset
-from handwriting.learning.composing import CROWDED, EVEN, OTHER, Material, compose, stroke, write
+from handwriting.learning.composing import CROWDED, EVEN, OTHER, TOUCHING, Manner, Material, compose, stroke, write
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,13 @@ def test_a_scene_is_the_same_for_the_same_seed_and_knows_its_ink(material: Mater
         assert scene.owners.max() <= len(scene.labels)
         ink, paper = scene.picture[scene.owners > 0], scene.picture[scene.owners == 0]
         assert abs(float(np.median(ink)) - float(np.median(paper))) > 5
+
+
+def test_digits_mostly_touch_where_the_manner_is_so(material: Material) -> None:
+    def touching(manner: Manner) -> float:
+        own = Material(material.hands, material.marks, manner)
+        lines = [write(own, 32, np.random.default_rng(seed)) for seed in range(80)]
+        parts = [cv2.connectedComponents((line.ink > 0.3).astype(np.uint8))[0] - 1 for line in lines]
+        return float(np.mean([found < len(line.labels) for found, line in zip(parts, lines, strict=True)]))
+
+    assert touching(TOUCHING) > touching(CROWDED) + 0.1

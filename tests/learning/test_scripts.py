@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -68,3 +69,13 @@ def test_the_line_networks_script_makes_a_file_that_reading_opens(tmp_path: Path
         assert f"{name}.pt was trained with {{'epochs': 2" in process.stderr
         assert "loss" not in process.stdout
         (tmp_path / f"{name}.pt").unlink()
+
+
+@pytest.mark.mnist
+def test_the_window_networks_script_makes_a_file_that_reading_opens(tmp_path: Path, whole_mnist: Path) -> None:
+    size = ["--epochs", "2", "--scenes", "12", "--window", "1"]
+    output = run("train_windows.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *size)
+    assert output.count("nats a line") == 2
+    lines = resources.files("handwriting.reading").joinpath("digits-lines.onnx").read_bytes()
+    model = LineModel(lines, (tmp_path / "digits-windows.onnx").read_bytes())
+    assert model.suits(np.zeros((1, 3, 44, 48), np.uint8)).shape == (1, 10)

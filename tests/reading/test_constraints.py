@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from handwriting.errors import UnknownName
 from handwriting.reading import ConstraintError, luhn_holds, matches
-from handwriting.reading.constraints import alphabet_of, constraint
+from handwriting.reading.constraints import alphabet_of, constraint, exactly
 
 _atoms = st.sampled_from(["0", "7", "/", "a", r"\d", r"\w", ".", "[0-4]", "[^0-4]", "[a7]", r"\.", r"\/", "(12)"])
 _repeats = st.sampled_from(["", "", "", "?", "*", "+", "{2}", "{1,3}", "{2,}"])
@@ -85,3 +85,11 @@ def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(ConstraintError, match="knows none of it"):
         alphabet_of("letters", tuple("0123456789"))
     assert alphabet_of("01xyz", tuple("0123456789")) == frozenset("01")
+
+
+def test_exactly_a_text_allows_it_alone() -> None:
+    rule = exactly("1/21")
+    assert rule.allows("1/21")
+    for other in ("", "1/2", "1/211", "1/22"):
+        assert not rule.allows(other)
+    assert exactly("").allows("")

@@ -1,7 +1,7 @@
 """Digits of one hand, and other marks -> numbers on paper and photos of them, with the truth about every pixel of ink.
 
-The material on which the line network learns (`learning.lines`). Distances between neighbours are measured along each
-row, so slanted digits nest as in writing. Ranges are wider than real paper's on purpose, and none is fitted to a
+The material on which the line network and the window network learn. Distances between neighbours are measured along
+each row, so slanted digits nest as in writing. Ranges are wider than real paper's on purpose, and none is fitted to a
 benchmark: `benchmarks/compose.py` composes by code of its own.
 """
 
@@ -30,15 +30,25 @@ class Manner:
     Attributes:
         nearest: heights from the left of a mark to the left of the next, at least.
         slant, aspect: standard deviation of a mark's slant, and of the logarithm of its width, about its line's.
+        overlap: heights that marks which touch lie over each other, at most.
+        gaps: shares of lines whose marks touch, nearly touch, stand apart as usual, and widely.
+        strange: shares of lines without, with some, and with nothing but marks that are no digits.
     """
 
     nearest: float
     slant: float
     aspect: float
+    overlap: float = 0.12
+    gaps: tuple[float, float, float, float] = (0.35, 0.25, 0.25, 0.15)
+    strange: tuple[float, float, float] = (0.81, 0.12, 0.07)
 
 
 # Of two 1s that stand at the nearest to each other, the first shows no more than its edge where they are crowded.
 EVEN, CROWDED = Manner(nearest=0.15, slant=0.05, aspect=0.0), Manner(nearest=0.05, slant=0.06, aspect=0.07)
+# Digits that mostly touch: where they are cut is in doubt.
+TOUCHING = Manner(
+    nearest=0.08, slant=0.06, aspect=0.07, overlap=0.08, gaps=(0.6, 0.2, 0.12, 0.08), strange=(0.97, 0.02, 0.01)
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ def write(material: Material, height: float, rng: Rng, first: int = 1, longest: 
     manner = material.manner
     count = int(rng.integers(1, longest + 1))
     chosen = rng.integers(len(labels), size=count)
-    strange = rng.random(count) < rng.choice((0.0, 0.2, 1.0), p=(0.81, 0.12, 0.07))
+    strange = rng.random(count) < rng.choice((0.0, 0.2, 1.0), p=manner.strange)
     slant, aspect = rng.normal(0, 0.12), float(np.exp(rng.normal(0.04, 0.18)))
     thin, jitter = rng.uniform(-0.1, 0.2), rng.uniform(0, 0.08)
     strokes, marks = [], []
@@ -98,7 +108,9 @@ def write(material: Material, height: float, rng: Rng, first: int = 1, longest: 
         leaning, wide = slant + rng.normal(0, manner.slant), aspect * float(np.exp(rng.normal(0, manner.aspect)))
         strokes.append(stroke(mark, size, leaning, wide, thin))
         marks.append(OTHER if odd else int(labels[index]))
-    low, high = [(-0.12, 0.02), (0.0, 0.15), (0.1, 0.45), (0.35, 1.1)][int(rng.choice(4, p=(0.35, 0.25, 0.25, 0.15)))]
+    # Along the row where neighbours are nearest, in heights.
+    ranges = (-manner.overlap, 0.02), (0.0, 0.15), (0.1, 0.45), (0.35, 1.1)
+    low, high = ranges[int(rng.choice(4, p=manner.gaps))]
     gaps = rng.uniform(low, high, count) * height
     tall = int(height * (1.4 + 4 * jitter)) + max(len(ink) for ink in strokes) - int(height)
     line = np.zeros((tall, int(sum(ink.shape[1] for ink in strokes) + 1.6 * height * count) + 8), np.float32)

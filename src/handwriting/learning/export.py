@@ -10,6 +10,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from handwriting.learning import windows
 from handwriting.learning.lines import ROWS, LineNetwork
 
 
@@ -22,6 +23,12 @@ def lines_to_onnx(network: LineNetwork) -> bytes:
     """A line network -> ONNX bytes: input `ribbons`, float (1, 2, 40, W), any W; output `answers`."""
     columns = torch.export.Dim("W", min=8, max=65536)
     return _exported(network, torch.zeros(1, 2, ROWS, 100), {3: columns}, "ribbons", ("answers",))
+
+
+def windows_to_onnx(network: nn.Module) -> bytes:
+    """A window network -> ONNX bytes: input `windows`, float (N, 3, 44, 48), any N; output `scores`."""
+    example = torch.zeros(2, 3, windows.ROWS, windows.COLUMNS)
+    return _exported(network, example, {0: torch.export.Dim("N")}, "windows", ("scores",))
 
 
 def _exported(network: nn.Module, example: Tensor, free: dict[int, Any], name: str, outputs: tuple[str, ...]) -> bytes:

@@ -2,8 +2,8 @@
 
 Single digits are cut from a line before the classifier sees them, and where digits touch no cut is right. This network
 sees the line uncut, as recurrent readers do (A. Graves et al., "Connectionist temporal classification", 2006), but
-with convolutions alone: its answers stay where the digits are, so they can be combined with cuts. It has two members,
-of different `Design`, which learn by themselves and answer together.
+with convolutions alone: its answers stay where the digits are, so they can be combined with cuts. It has
+members of different `Design`, which learn by themselves and answer together.
 """
 
 from __future__ import annotations

@@ -54,6 +54,16 @@ def free() -> Constraint:
     return Constraint((), lambda state, _: state, lambda _: True)
 
 
+def exactly(text: str) -> Constraint:
+    """The constraint that allows this text alone."""
+
+    def step(state: State, label: str) -> State | None:
+        assert isinstance(state, int)  # noqa: S101 (the states are this function's own)
+        return state + 1 if text[state : state + 1] == label else None
+
+    return Constraint(0, step, lambda state: state == len(text))
+
+
 def constraint(length: int | None, pattern: str | None, checksum: str | None) -> Constraint:
     """Options as `read` takes them -> all of them as one Constraint.
 

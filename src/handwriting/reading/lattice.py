@@ -54,6 +54,7 @@ class Lattice:
     Attributes:
         classes: names of the C classes.
         labels: float64 (n, C): score of each candidate on a way, read as each class; -inf is out of the question.
+        places: float64 (n, C): the same, where it is known what is read, and asked between which cuts.
         whole: float64 (n,): score of being exactly one character, whichever.
         stroke, sign: float64 (n,): score of being a sign that the classes lack, of one stroke (``/``), or small.
         probabilities: float64 (n, C): of the classes, were it one of them.
@@ -66,6 +67,7 @@ class Lattice:
     candidates: list[Candidate]
     classes: tuple[str, ...]
     labels: Array
+    places: Array
     whole: Array
     stroke: Array
     sign: Array

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from handwriting.classifier import Classifier, load
 from handwriting.imaging import PictureLike, open_picture
 from handwriting.reading.calibration import MOST_LEAD, Calibration, Mark
-from handwriting.reading.constraints import Constraint, alphabet_of, constraint
+from handwriting.reading.constraints import Constraint, alphabet_of, constraint, exactly
 from handwriting.reading.lattice import Array, Edge, Lattice, Way, best_ways, label_edges, passing_edges
 from handwriting.reading.lines import Strip, find_lines
 from handwriting.reading.pieces import Candidate, candidates, find_cuts
@@ -24,6 +24,7 @@ from handwriting.reading.separators import separator_edges
 from handwriting.reading.sequence import LineModel, line_model, spell, with_turns
 from handwriting.reading.sequence import weigh as weigh_line
 from handwriting.reading.sheet import Sheet, lay_out
+from handwriting.reading.windows import windows
 
 Box = tuple[int, int, int, int]
 SEPARATOR = 0.9  # probability of a sign that the pattern asks for where something of its shape stands
@@ -185,15 +186,24 @@ def lattices_of(sheet: Sheet, classifier: Classifier, model: LineModel | None) -
         return []
     scores = classifier.scores(np.stack(images))
     probabilities, character = scores.probabilities.astype(np.float64), scores.character.astype(np.float64)
+    suits = np.zeros_like(probabilities)
+    if model is not None:
+        each = [
+            windows(sheet, strip, own, [pieces[number] for number in which])
+            for (strip, own, pieces), which in zip(found, asked, strict=True)
+        ]
+        suits = model.suits(np.concatenate(each))
     ends = np.cumsum([len(own) for own in asked])[:-1]
     lattices = []
-    for (strip, own, pieces), spelling, which, looks in zip(
-        found, spelled, np.split(probabilities, ends), np.split(character, ends), strict=True
+    for (strip, own, pieces), spelling, which, looks, suit in zip(
+        found, spelled, *(np.split(said, ends) for said in (probabilities, character, suits)), strict=True
     ):
         if spelling is None or model is None:
             lattices.append(weigh_pieces(strip, own, pieces, which, looks, classifier.classes, weights()))
         else:
-            lattices.append(weigh_line(strip, own, pieces, spelling, which, looks, classifier.classes, model.trust))
+            lattices.append(
+                weigh_line(strip, own, pieces, spelling, which, looks, suit, classifier.classes, model.trust)
+            )
     return lattices
 
 
@@ -207,10 +217,22 @@ def _answers(sheet: Sheet, strips: Sequence[Strip], model: LineModel) -> list[Ar
 
 
 def ways(lattice: Lattice, rule: Constraint, allowed: frozenset[str]) -> list[Way]:
-    """A line's lattice -> its best readings under the constraint, at most two."""
+    """A line's lattice -> its best readings under the constraint, at most two; the first has its marks in place."""
     edges = label_edges(lattice, allowed) + passing_edges(lattice)
     edges += separator_edges(lattice, rule.literals - frozenset(lattice.classes))
-    return best_ways(len(lattice.passed), edges, rule)
+    best = best_ways(len(lattice.passed), edges, rule)
+    return [replace(best[0], edges=_placed(lattice, edges, best[0].text)), *best[1:]] if best else []
+
+
+def _placed(lattice: Lattice, edges: Sequence[Edge], text: str) -> tuple[Edge, ...]:
+    """A line's lattice, its edges and what is read -> the best way that reads it, where `Lattice.places` decides."""
+    column = {label: number for number, label in enumerate(lattice.classes)}
+    placing = [
+        replace(edge, score=float(lattice.places[edge.candidate, column[edge.label]])) if edge.label in column else edge
+        for edge in edges
+        if edge.label is None or edge.label in text
+    ]
+    return best_ways(len(lattice.passed), placing, exactly(text), keep=1)[0].edges
 
 
 def read_line(

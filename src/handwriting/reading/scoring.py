@@ -74,12 +74,14 @@ def weigh(
     """Candidates (n) with class probabilities (n, C) and the score of being a character (n,) -> Lattice."""
     geometry = np.stack([features(strip, cuts, candidate) for candidate in candidates])
     whole = log_odds(inputs(geometry, probabilities, character, classes), fitted)
+    labels = whole[:, None] + np.log(np.maximum(probabilities, 1e-9))
     return Lattice(
         strip,
         cuts,
         candidates,
         classes,
-        labels=whole[:, None] + np.log(np.maximum(probabilities, 1e-9)),
+        labels=labels,
+        places=labels,
         whole=whole,
         stroke=np.maximum(whole, 0.0),
         sign=np.full(len(candidates), SIGN),

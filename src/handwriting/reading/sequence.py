@@ -35,30 +35,27 @@ NEAR_GAP = 4  # columns within which a gap parts two marks as well as a new cut 
 # rejected afterwards.
 STRANGE, STRANGE_AMONG = 0.05, 0.001
 PASSED_INK = 6.0  # nats for a square height of ink that belongs to no digit; a digit has about a fifth of one
-WORTH_A_LOOK = 12.0  # nats below the best way: candidates on no better one are not shown to the classifier
+WORTH_A_LOOK = 5.0  # nats below the best way: candidates on no better one are not looked at alone
 
 
 class LineModel:
-    """The line network's file, ready to answer. Safe to use from several threads.
+    """The files of the line network and of the window network, ready to answer. Safe to use from several threads.
 
     Attributes:
-        metadata: its JSON document.
-        calibration: of readings with it.
-        trust: weight of the classifier's log-probabilities beside the network's; both chosen on composed valid lines.
+        metadata: the line network's JSON document.
+        calibration: of readings with both.
+        trust: weight of the classifier's log-probabilities beside the line network's.
+        trust_windows: weight of the window network's scores; all chosen on composed valid lines.
     """
 
-    def __init__(self, content: bytes) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1  # a line is too little work to share
-        self._session: onnxruntime.InferenceSession = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
-        )
-        self.metadata: dict[str, Any] = json.loads(self._session.get_modelmeta().custom_metadata_map["handwriting"])
+    def __init__(self, lines: bytes, windows: bytes | None = None) -> None:
+        """``windows``: the window network's file; without it there is none."""
+        self._lines = _session(lines, threads=1)  # a line is too little work to share
+        self._windows = _session(windows) if windows is not None else None
+        self.metadata: dict[str, Any] = json.loads(self._lines.get_modelmeta().custom_metadata_map["handwriting"])
         self.calibration: Calibration = calibration_from(self.metadata["reading"])
         self.trust = float(self.metadata["reading"]["trust"])
+        self.trust_windows = float(self.metadata["reading"]["trust_windows"]) if windows is not None else 0.0
 
     def answers(self, ribbon: Ribbon) -> Array:
         """A ribbon -> each column's log-probabilities float64 (T, 2 + C): of no mark, each class, a mark that is none.
@@ -67,11 +64,30 @@ class LineModel:
         the outputs of a classifier to new a priori probabilities").
         """
         inputs = ribbon.image[None].astype(np.float32) / np.float32(255)
-        likely = np.exp(self._session.run(["answers"], {"ribbons": inputs})[0][0].astype(np.float64))
+        likely = np.exp(self._lines.run(["answers"], {"ribbons": inputs})[0][0].astype(np.float64))
         likely[:, -1] *= STRANGE
         if _mostly_digits(likely):
             likely[:, -1] *= STRANGE_AMONG / STRANGE
         return np.asarray(np.log(likely / likely.sum(1, keepdims=True)), np.float64)
+
+    def suits(self, windows: NDArray[np.uint8]) -> Array:
+        """Windows uint8 (n, 3, 44, 48) of candidates -> float64 (n, C): how well each digit suits it, in nats.
+
+        Weighed by ``trust_windows`` already; 0 where there is no window network.
+        """
+        if self._windows is None:
+            return np.zeros((len(windows), len(self.metadata["classes"])))
+        inputs = windows.astype(np.float32) / np.float32(255)
+        return self.trust_windows * np.asarray(self._windows.run(["scores"], {"windows": inputs})[0], np.float64)
+
+
+def _session(content: bytes, threads: int = 0) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _mostly_digits(likely: Array) -> bool:
@@ -83,7 +99,8 @@ def _mostly_digits(likely: Array) -> bool:
 
 @cache
 def _shipped() -> LineModel:
-    return LineModel(resources.files("handwriting.reading").joinpath("digits-lines.onnx").read_bytes())
+    files = resources.files("handwriting.reading")
+    return LineModel(*(files.joinpath(f"digits-{name}.onnx").read_bytes() for name in ("lines", "windows")))
 
 
 def line_model(classifier: Classifier) -> LineModel | None:
@@ -107,7 +124,7 @@ class Spelled:
         labels: float64 (n, C): log-probability that its part of the line spells just this digit.
         over: float64 (n,): log-probability that its part of the line holds no digit.
         passed: float64 (pieces,): the same of each piece, less a price for its ink: all of a digit is to be in its box.
-        worth: the candidates that lie on a good way, and that the classifier is to be asked about.
+        worth: the candidates that lie on a good way, and that the two other networks are to be asked about.
     """
 
     labels: Array
@@ -185,13 +202,16 @@ def weigh(
     spelled: Spelled,
     probabilities: Array,
     character: Array,
+    suits: Array,
     classes: tuple[str, ...],
     trust: float,
 ) -> Lattice:
-    """A line spelled, and the classifier's class probabilities (m, C) and score of being a character (m,) for the m
-    candidates worth it -> Lattice."""
+    """A line spelled, and for the m candidates worth it the classifier's class probabilities (m, C) and score of being
+    a character (m,), and what the window network says (m, C) -> Lattice."""
     labels, looks = np.full(spelled.labels.shape, -np.inf), np.zeros(len(candidates))
     labels[spelled.worth] = spelled.labels[spelled.worth] + trust * np.log(np.maximum(probabilities, 1e-6))
+    places = labels.copy()
+    labels[spelled.worth] += suits
     looks[spelled.worth] = character
     seen = np.where(np.isfinite(labels), labels, spelled.labels)
     each = np.exp(seen - seen.max(1, keepdims=True))
@@ -202,6 +222,7 @@ def weigh(
         candidates,
         classes,
         labels=labels,
+        places=places,  # the window network learned what is written, by any cuts
         whole=whole,
         stroke=np.maximum(whole, spelled.over),
         sign=spelled.over,
