@@ -14,7 +14,7 @@ from handwriting.reading.lattice import best_ways, label_edges, passing_edges
 from handwriting.reading.lines import find_lines
 from handwriting.reading.page import lattices_of, ways
 from handwriting.reading.pieces import candidates, find_cuts
-from handwriting.reading.sequence import LineModel, line_model
+from handwriting.reading.sequence import BATCH, LineModel, line_model
 from handwriting.reading.sheet import lay_out
 from handwriting.reading.windows import COLUMNS, HEIGHT, ROWS, windows
 from tests.reading.conftest import Paper
@@ -80,7 +80,11 @@ def test_the_shipped_model_trusts_it(digits: Classifier) -> None:
     model = line_model(digits)
     assert model is not None
     assert model.trust_windows > 0
-    assert model.suits(np.zeros((2, 3, ROWS, COLUMNS), np.uint8)).shape == (2, 10)
+    seen = np.random.default_rng(0).integers(0, 255, (BATCH + 3, 3, ROWS, COLUMNS), np.uint8)
+    scores = model.suits(seen)
+    assert scores.shape == (BATCH + 3, 10)
+    assert np.allclose(scores[-2:], model.suits(seen[-2:]), atol=1e-4)
+    assert model.suits(seen[:0]).shape == (0, 10)
 
 
 def test_it_moves_no_mark_that_is_read_as_before(paper: Paper, digits: Classifier) -> None:

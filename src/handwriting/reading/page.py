@@ -221,18 +221,21 @@ def ways(lattice: Lattice, rule: Constraint, allowed: frozenset[str]) -> list[Wa
     edges = label_edges(lattice, allowed) + passing_edges(lattice)
     edges += separator_edges(lattice, rule.literals - frozenset(lattice.classes))
     best = best_ways(len(lattice.passed), edges, rule)
-    return [replace(best[0], edges=_placed(lattice, edges, best[0].text)), *best[1:]] if best else []
+    if best and lattice.places is not lattice.labels:
+        best[0] = replace(best[0], edges=_placed(lattice, edges, best[0]))
+    return best
 
 
-def _placed(lattice: Lattice, edges: Sequence[Edge], text: str) -> tuple[Edge, ...]:
-    """A line's lattice, its edges and what is read -> the best way that reads it, where `Lattice.places` decides."""
+def _placed(lattice: Lattice, edges: Sequence[Edge], best: Way) -> tuple[Edge, ...]:
+    """A line's lattice, its edges and its best way -> the way of the same text that is best by `Lattice.places`."""
     column = {label: number for number, label in enumerate(lattice.classes)}
     placing = [
         replace(edge, score=float(lattice.places[edge.candidate, column[edge.label]])) if edge.label in column else edge
         for edge in edges
-        if edge.label is None or edge.label in text
+        if edge.label is None or edge.label in best.text
     ]
-    return best_ways(len(lattice.passed), placing, exactly(text), keep=1)[0].edges
+    placed = best_ways(len(lattice.passed), placing, exactly(best.text), keep=1)
+    return placed[0].edges if placed else best.edges  # none: a text longer than the search holds states for
 
 
 def read_line(

@@ -36,6 +36,7 @@ NEAR_GAP = 4  # columns within which a gap parts two marks as well as a new cut 
 STRANGE, STRANGE_AMONG = 0.05, 0.001
 PASSED_INK = 6.0  # nats for a square height of ink that belongs to no digit; a digit has about a fifth of one
 WORTH_A_LOOK = 5.0  # nats below the best way: candidates on no better one are not looked at alone
+BATCH = 256  # windows looked at together: some 40 MB, whatever lies on the page
 
 
 class LineModel:
@@ -77,8 +78,11 @@ class LineModel:
         """
         if self._windows is None:
             return np.zeros((len(windows), len(self.metadata["classes"])))
-        inputs = windows.astype(np.float32) / np.float32(255)
-        return self.trust_windows * np.asarray(self._windows.run(["scores"], {"windows": inputs})[0], np.float64)
+        said = [np.zeros((0, len(self.metadata["classes"])), np.float32)]
+        for first in range(0, len(windows), BATCH):
+            inputs = windows[first : first + BATCH].astype(np.float32) / np.float32(255)
+            said.append(self._windows.run(["scores"], {"windows": inputs})[0])
+        return self.trust_windows * np.concatenate(said).astype(np.float64)
 
 
 def _session(content: bytes, threads: int = 0) -> onnxruntime.InferenceSession:
