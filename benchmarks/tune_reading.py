@@ -471,9 +471,10 @@ def tuned_lines(
         for value in values:
             setattr(model, name, value)
             lines = studied(fit, classifier, model)
-            print(f"{name} {value}: {exact(lines):.4f} read exactly", flush=True)
-            if exact(lines) > share:
-                best, share, numbers = value, exact(lines), lines
+            right = exact(lines)
+            print(f"{name} {value}: {right:.4f} read exactly", flush=True)
+            if right > share:
+                best, share, numbers = value, right, lines
         setattr(model, name, best)
     lines = studied(check, classifier, model)
     report(lines)

@@ -33,7 +33,7 @@ from handwriting.data import split
 from handwriting.files import write_whole
 from handwriting.learning.composing import OTHER, TOUCHING, Material, Scene, compose
 from handwriting.learning.export import windows_to_onnx
-from handwriting.learning.windows import NONE, UNKNOWN, CutLine, shares, train_windows
+from handwriting.learning.windows import NONE, UNKNOWN, CutLine, train_windows
 from handwriting.reading.lines import Strip
 from handwriting.reading.page import lattices_of
 from handwriting.reading.pieces import Cuts
@@ -73,8 +73,7 @@ def _of_scene(material: Material, classifier: Classifier, model: LineModel, rng:
         seen = windows(sheet, lattice.strip, lattice.cuts, chosen)
         holds = held(scene, sheet, lattice.strip, lattice.cuts, start, end)
         line = CutLine(seen, start, end, scores, lattice.passed, holds, text)
-        lacks, _ = shares(line, scores)
-        if EASY < lacks < np.inf or (lacks <= EASY and rng.random() < EASY_KEPT):
+        if EASY < line.lacks < np.inf or (line.lacks <= EASY and rng.random() < EASY_KEPT):
             lines.append(line)
     return lines
 

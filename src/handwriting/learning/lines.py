@@ -24,7 +24,7 @@ from handwriting.errors import TrainingError
 from handwriting.learning.composing import OTHER
 from handwriting.learning.device import native_bfloat16
 from handwriting.learning.networks import together
-from handwriting.learning.optimizing import Average
+from handwriting.learning.optimizing import Average, set_rate, sparing, trapezoid
 
 ROWS = 40  # of a ribbon: `reading.ribbon` makes them
 BLANK, OTHER_MARK = 0, 11  # columns of the answer; 1 to 10 are the digits 0 to 9
@@ -173,10 +173,7 @@ def train_lines(
         network = Member(design)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = Average(network, AVERAGE)
-        weights = [value for value in network.parameters() if value.ndim > 1]
-        others = [value for value in network.parameters() if value.ndim <= 1]
-        groups = [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, RATE, betas=(0.9, 0.99), fused=True)
+        optimizer = torch.optim.AdamW(sparing(network.parameters(), WEIGHT_DECAY), RATE, betas=(0.9, 0.99), fused=True)
         step = 0
         for number in range(1, epochs + 1):
             material = lines(number)
@@ -187,8 +184,7 @@ def train_lines(
             network.train()
             for place, rows in enumerate(batches):
                 done = (number - 1 + place / len(batches)) / epochs
-                for group in optimizer.param_groups:
-                    group["lr"] = RATE * min(1.0, (done + 1e-3) / WARM_UP, (1 - done) / COOL_DOWN)
+                set_rate(optimizer, RATE * trapezoid(done, WARM_UP, COOL_DOWN))
                 loss = _loss(network, *_prepared(material, rows, generator))
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -20,12 +20,18 @@ _AVERAGE_EVERY = 4  # steps: as good as every step, at a quarter of the cost
 def _adamw(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW whose decay spares biases and normalisation."""
     learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in learned if parameter.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [parameter for parameter in learned if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
+    groups = sparing(learned, recipe.weight_decay)
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in learned)
     return torch.optim.AdamW(groups, betas=(0.9, recipe.beta2), fused=fused, **_rate(network, recipe))
+
+
+def sparing(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters -> an optimiser's two groups: weights, which decay, and biases and normalisation, which do not."""
+    known = list(parameters)
+    return [
+        {"params": [parameter for parameter in known if parameter.ndim > 1], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in known if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
 
 
 def _adam(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -64,6 +70,12 @@ def _cosine(done: float) -> float:
 # The share done of what follows the warm-up, in [0, 1) -> what the recipe's learning rate is multiplied by. Functions
 # of the step alone: nothing of a schedule needs saving.
 SCHEDULES: dict[str, Callable[[float], float]] = {"constant": lambda _done: 1.0, "linear": _linear, "cosine": _cosine}
+
+
+def trapezoid(done: float, warm_up: float, cool_down: float) -> float:
+    """The share of the training done, in [0, 1) -> of the peak rate: up to it in ``warm_up``, from it in ``cool_down``,
+    both shares of the training."""
+    return min(1.0, (done + 1e-3) / warm_up, (1 - done) / cool_down)
 
 
 def learning_rate(recipe: Recipe, done: float) -> float:

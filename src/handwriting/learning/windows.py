@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from torch import Generator, Tensor, nn
 
 from handwriting.errors import TrainingError
 from handwriting.learning.device import native_bfloat16
-from handwriting.learning.optimizing import Average
+from handwriting.learning.optimizing import Average, set_rate, sparing, trapezoid
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -99,6 +100,11 @@ class CutLine:
     holds: Int
     text: Int
 
+    @cached_property
+    def lacks(self) -> float:
+        """Nats by which the truth's share falls short of all ways without the network; see `shares`."""
+        return shares(self, self.scores)[0]
+
 
 @dataclass(frozen=True)
 class WindowsEpoch:
@@ -168,10 +174,7 @@ def train_windows(
         network = WindowNetwork()
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = Average(network, AVERAGE)
-        weights = [value for value in network.parameters() if value.ndim > 1]
-        others = [value for value in network.parameters() if value.ndim <= 1]
-        groups = [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, RATE, betas=(0.9, 0.99), fused=True)
+        optimizer = torch.optim.AdamW(sparing(network.parameters(), WEIGHT_DECAY), RATE, betas=(0.9, 0.99), fused=True)
         step = 0
         for number in range(1, epochs + 1):
             material = lines(number)
@@ -183,8 +186,7 @@ def train_windows(
             order = torch.randperm(len(material), generator=generator)
             for place in range(steps):
                 done = (number - 1 + place / steps) / epochs
-                for group in optimizer.param_groups:
-                    group["lr"] = RATE * min(1.0, (done + 1e-3) / WARM_UP, (1 - done) / COOL_DOWN)
+                set_rate(optimizer, RATE * trapezoid(done, WARM_UP, COOL_DOWN))
                 own = [material[row] for row in order[place * batch : (place + 1) * batch].tolist()]
                 windows = _changed(own, generator)
                 with torch.autocast("cpu", torch.bfloat16, enabled=native_bfloat16(windows.device)):
@@ -211,11 +213,10 @@ def _shares_of(lines: Sequence[CutLine], scores: Float) -> tuple[list[tuple[floa
     ends = np.cumsum([len(line.start) for line in lines])[:-1]
     lost, gradients = [], []
     for line, own in zip(lines, np.split(scores, ends), strict=True):
-        without, _ = shares(line, line.scores)
         with_it, gradient = shares(line, line.scores + own)
         gradients.append(gradient)
-        if math.isfinite(without):
-            lost.append((without, with_it))
+        if math.isfinite(line.lacks):
+            lost.append((line.lacks, with_it))
     return lost, torch.from_numpy(np.concatenate(gradients)).float()
 
 
