@@ -50,7 +50,8 @@ def erase_rules(strength: NDArray[np.float32], full: float, floor: float) -> tup
 
     A line is taken for a rule when it is straight, thin, and ends on both sides at the edge of the picture or at
     another such line (a box), and when what remains without it is writing with room around it. The bar of a 7 and the
-    foot of a 1 end in the open; in a tight cut, where they reach the edge, the rest of the digit does too.
+    foot of a 1 end in the open; in a tight cut, where they reach the edge, the rest of the digit does too. A stem that
+    reaches both edges has the rest of its digit on both sides.
 
     Args:
         strength: ink, 0 on paper.
