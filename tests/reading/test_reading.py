@@ -105,6 +105,21 @@ def test_a_tall_edge_beside_the_lines_is_no_part_of_them(paper: Paper, digits: C
     assert read(page, model=digits).text.split("\n") == ["2718", "4096", "5550"]
 
 
+def test_what_stands_in_one_row_is_read_from_left_to_right(paper: Paper, digits: Classifier) -> None:
+    for drops in ((0, 9, 18), (18, 9, 0)):
+        cells = [paper(text, size=(230, 420)) for text in ("302", "415", "867")]
+        row = np.concatenate([np.roll(cell, drop, 0) for cell, drop in zip(cells, drops, strict=True)], 1)
+        page = read(np.concatenate([row, paper("954", size=(0, row.shape[1]))]), model=digits)
+        assert [line.text for line in page.lines] == ["302", "415", "867", "954"]
+
+
+def test_holes_in_a_sheet_are_no_digits(paper: Paper, digits: Classifier) -> None:
+    page = paper("30285", "1467", size=(0, 500))
+    for x, y in ((40, 85), (460, 205)):
+        holed = cv2.circle(page.copy(), (x, y), 22, (60, 55, 50), -1, cv2.LINE_AA)
+        assert read(np.asarray(holed, np.uint8), model=digits).text == read(page, model=digits).text == "30285\n1467"
+
+
 def test_a_large_digit_among_small_marks_is_not_lost(sample: Dataset, digits: Classifier) -> None:
     """The marks are more, so the height of the writing is taken for theirs, and the digit has many such heights."""
     image = sample.images[np.flatnonzero(sample.labels == sample.classes.index("7"))[3]]

@@ -68,7 +68,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Page:
-    """What a picture says: its lines from top to bottom; none on a blank page."""
+    """What a picture says: its lines from top to bottom, in a row from left to right; none on a blank page."""
 
     lines: tuple[Line, ...]
 
