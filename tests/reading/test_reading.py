@@ -120,6 +120,13 @@ def test_holes_in_a_sheet_are_no_digits(paper: Paper, digits: Classifier) -> Non
         assert read(np.asarray(holed, np.uint8), model=digits).text == read(page, model=digits).text == "30285\n1467"
 
 
+def test_a_books_fold_beside_the_lines_is_no_ink(paper: Paper, digits: Classifier) -> None:
+    page = np.roll(paper("4096", "150", "27183", size=(900, 1400)), 200, axis=1)
+    light = 1 - 0.75 * np.exp(-np.abs(np.arange(1400) - 150) / 90)
+    folded = np.clip(page * light[None, :, None], 0, 255).astype(np.uint8)
+    assert read(folded, model=digits).text == "4096\n150\n27183"
+
+
 def test_a_large_digit_among_small_marks_is_not_lost(sample: Dataset, digits: Classifier) -> None:
     """The marks are more, so the height of the writing is taken for theirs, and the digit has many such heights."""
     image = sample.images[np.flatnonzero(sample.labels == sample.classes.index("7"))[3]]
