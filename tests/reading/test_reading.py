@@ -113,6 +113,13 @@ def test_what_stands_in_one_row_is_read_from_left_to_right(paper: Paper, digits:
         assert [line.text for line in page.lines] == ["302", "415", "867", "954"]
 
 
+def test_a_line_of_much_smaller_writing_is_read_too(paper: Paper, digits: Classifier) -> None:
+    small, large = paper("30285"), cv2.resize(paper("1467"), None, fx=2.6, fy=2.6, interpolation=cv2.INTER_CUBIC)
+    page = np.full((len(small) + len(large), large.shape[1], 3), 210, np.uint8)
+    page[: len(small), : small.shape[1]], page[len(small) :] = small, large
+    assert read(page, model=digits).text == "30285\n1467"
+
+
 def test_holes_in_a_sheet_are_no_digits(paper: Paper, digits: Classifier) -> None:
     page = paper("30285", "1467", size=(0, 500))
     for x, y in ((40, 85), (460, 205)):

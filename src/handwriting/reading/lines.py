@@ -19,6 +19,8 @@ TALLEST, THINNEST = 8.0, 0.04
 # The widest disc inside a mark, as a share of its longest side, from which it is a hole in the sheet or a printed dot.
 # Of MNIST's 60,000 training digits, blotted ones among them, none has more than 0.63.
 DISC = 0.75
+LEAST_TALL = 0.45  # heights, of the components that make a line
+SMALLEST = 0.2  # heights of the page's writing, of other, smaller writing
 SAME_ROW = 0.5  # heights between the middles of lines that stand in one row
 
 
@@ -47,20 +49,34 @@ def find_lines(sheet: Sheet) -> list[Strip]:
     height = writing_height(sheet.mask)
     if height < LEAST_HEIGHT:
         return []
-    _, found, stats, centres = cv2.connectedComponentsWithStats(sheet.mask, connectivity=8)
-    labels = np.asarray(found, np.int32)
+    _, parts, stats, centres = cv2.connectedComponentsWithStats(sheet.mask, connectivity=8)
+    labels = np.asarray(parts, np.int32)
     boxes = stats.astype(np.float64)
     writing = (boxes[:, 3] < TALLEST * height) | (boxes[:, 4] > THINNEST * boxes[:, 3] ** 2)
     writing[0] = False  # the ground
-    high = boxes[:, 3] > 0.45 * height
+    high = boxes[:, 3] > LEAST_TALL * height
     writing &= ~high | (_widest(sheet.mask, labels, len(boxes)) < DISC * boxes[:, 2:4].max(1))
-    tall = np.flatnonzero(high & writing)
-    groups = _chained(boxes[tall], height)
-    lines = [tall[groups == group] for group in range(int(groups.max()) + 1)] if len(tall) else []
-    middles = [float(np.average(centres[line, 1], weights=boxes[line, 4])) for line in lines]
-    lines = [lines[number] for number in _in_reading_order(middles, [boxes[own, 0].min() for own in lines], height)]
+    lines = _groups(boxes, np.flatnonzero(high & writing), height)
     members = _with_small_parts(lines, boxes, writing, height)
-    return [_cut_out(sheet, labels, boxes, line, own, height) for line, own in zip(lines, members, strict=True)]
+    heights = [height] * len(lines)
+    # What is left may be lines of much smaller writing. One mark alone is a stain.
+    rest = writing & (boxes[:, 3] >= max(LEAST_HEIGHT, SMALLEST * height))
+    rest[[index for line in members for index in line]] = False
+    if rest.any():
+        height = float(np.median(boxes[rest, 3]))
+        found = _groups(boxes, np.flatnonzero(rest & (boxes[:, 3] > LEAST_TALL * height)), height)
+        smaller = [line for line in found if len(line) > 1]
+        lines, members = lines + smaller, members + _with_small_parts(smaller, boxes, rest, height)
+        heights += [height] * len(smaller)
+    middles = [float(np.average(centres[line, 1], weights=boxes[line, 4])) for line in lines]
+    order = _in_reading_order(middles, [boxes[own, 0].min() for own in lines], max(heights, default=0))
+    return [_cut_out(sheet, labels, boxes, lines[k], members[k], heights[k]) for k in order]
+
+
+def _groups(boxes: NDArray[np.float64], tall: NDArray[np.int64], height: float) -> list[NDArray[np.int64]]:
+    """Components' boxes (n, 5) and which of them are tall -> those of each line."""
+    groups = _chained(boxes[tall], height)
+    return [tall[groups == group] for group in range(int(groups.max()) + 1)] if len(tall) else []
 
 
 def _widest(mask: NDArray[np.uint8], labels: NDArray[np.int32], count: int) -> NDArray[np.float64]:
