@@ -1,7 +1,7 @@
 """The deployable: one .onnx file with classes, normalisation and calibration in it; predicts without torch."""
 
 from handwriting.classifier.classifier import Classifier, Prediction, Scores, as_input, load, nothing_found
-from handwriting.classifier.modelfile import locate, read, shipped, with_metadata
+from handwriting.classifier.modelfile import locate, quiet_session, read, shipped, with_metadata
 
 __all__ = [
     "Classifier",
@@ -11,6 +11,7 @@ __all__ = [
     "load",
     "locate",
     "nothing_found",
+    "quiet_session",
     "read",
     "shipped",
     "with_metadata",

@@ -68,17 +68,22 @@ def open_session(content: bytes, name: str, threads: int | None = None) -> tuple
     Raises:
         ModelError: not ONNX, or an ONNX file that is not one of ours, or of a later format.
     """
+    try:
+        session = quiet_session(content, threads)
+    except Exception as error:  # onnxruntime's exceptions share no base but Exception
+        raise ModelError(f"{name}: not a readable ONNX model; train or export it anew") from error
+    return session, _metadata(session, name)
+
+
+def quiet_session(content: bytes, threads: int | None = None) -> InferenceSession:
+    """An ONNX file's bytes -> its onnxruntime session on the CPU; ``threads`` as of `open_session`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # its warnings on stderr would break the one-line promise
     if threads is not None:
         options.intra_op_num_threads = threads
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions share no base but Exception
-        raise ModelError(f"{name}: not a readable ONNX model; train or export it anew") from error
-    return session, _metadata(session, name)
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _metadata(session: InferenceSession, name: str) -> dict[str, Any]:

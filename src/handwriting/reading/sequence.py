@@ -12,20 +12,17 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handwriting.classifier import Classifier
+from handwriting.classifier import Classifier, quiet_session
 from handwriting.reading.calibration import Calibration, calibration_from
 from handwriting.reading.lattice import Array, Lattice
 from handwriting.reading.lines import Strip
 from handwriting.reading.pieces import Candidate, Cuts, inks
 from handwriting.reading.ribbon import HEIGHT, RIM, Ribbon
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 NEVER = -1e3  # a log-probability
 ASIDE = 2  # columns by which a cut may be off
@@ -51,8 +48,8 @@ class LineModel:
 
     def __init__(self, lines: bytes, windows: bytes | None = None) -> None:
         """``windows``: the window network's file; without it there is none."""
-        self._lines = _session(lines, threads=1)  # a line is too little work to share
-        self._windows = _session(windows) if windows is not None else None
+        self._lines = quiet_session(lines, threads=1)  # a line is too little work to share
+        self._windows = quiet_session(windows) if windows is not None else None
         self.metadata: dict[str, Any] = json.loads(self._lines.get_modelmeta().custom_metadata_map["handwriting"])
         self.calibration: Calibration = calibration_from(self.metadata["reading"])
         self.trust = float(self.metadata["reading"]["trust"])
@@ -83,15 +80,6 @@ class LineModel:
             inputs = windows[first : first + BATCH].astype(np.float32) / np.float32(255)
             said.append(self._windows.run(["scores"], {"windows": inputs})[0])
         return self.trust_windows * np.concatenate(said).astype(np.float64)
-
-
-def _session(content: bytes, threads: int = 0) -> onnxruntime.InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _mostly_digits(likely: Array) -> bool:

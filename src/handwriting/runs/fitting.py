@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handwriting.classifier import Classifier, as_input
+from handwriting.classifier import Classifier, as_input, quiet_session
 from handwriting.data import Dataset
 from handwriting.learning.adapting import (
     FEATURES,
@@ -115,11 +115,7 @@ class Taught:
 
 def look(model: bytes, *parts: NDArray[np.uint8]) -> list[Seen]:
     """A model's bytes and some sets of images uint8 (N, 28, 28) -> what the model makes of each."""
-    import onnxruntime  # not needed until something is adapted
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(with_features(model), options, providers=["CPUExecutionProvider"])
+    session = quiet_session(with_features(model))
     given = {output.name for output in session.get_outputs()}
     outputs = [name for name in ("logits", FEATURES, "character") if name in given]
     looked = []
