@@ -120,6 +120,22 @@ def test_a_line_of_much_smaller_writing_is_read_too(paper: Paper, digits: Classi
     assert read(page, model=digits).text == "30285\n1467"
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.0, 3.0])
+def test_a_dotted_line_under_a_number_hides_nothing(scale: float, paper: Paper, digits: Classifier) -> None:
+    page = cv2.resize(paper("4096", size=(0, 700)), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    for x in range(30, 680, 12):
+        cv2.circle(page, (round(x * scale), round(122 * scale)), round(2.4 * scale), (70, 70, 70), -1, cv2.LINE_AA)
+    assert read(np.asarray(page, np.uint8), model=digits).text == "4096"
+
+
+def test_printed_words_around_a_number_give_no_digits(paper: Paper, digits: Classifier) -> None:
+    page = paper("4096", size=(0, 900))
+    page = np.concatenate([page, np.full((80, 900, 3), 205, np.uint8)])
+    words = "Please write your number here, one digit to a box"
+    cv2.putText(page, words, (40, len(page) - 40), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (60, 60, 60), 1, cv2.LINE_AA)
+    assert [line.text for line in read(page, model=digits).lines if line.text] == ["4096"]
+
+
 def test_holes_in_a_sheet_are_no_digits(paper: Paper, digits: Classifier) -> None:
     page = paper("30285", "1467", size=(0, 500))
     for x, y in ((40, 85), (460, 205)):

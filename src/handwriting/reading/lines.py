@@ -8,14 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handwriting.reading.rules import writing_height
+from handwriting.reading.rules import LEAST_HEIGHT, THINNEST, writing_height
 from handwriting.reading.sheet import Sheet
 
 FARTHEST = 2.2  # heights between neighbours of one line
-LEAST_HEIGHT = 9  # pixels: less is no writing that could be read
-# What is taller than so many heights, with less ink than strokes of so many of its own heights have (a character's have
-# 0.075), is a margin's line or a table's edge, and no part of any line.
-TALLEST, THINNEST = 8.0, 0.04
+TALLEST = 8.0  # heights: what is taller, and thin (a character's strokes have 0.075 squares of ink), is in no line
 # The widest disc inside a mark, as a share of its longest side, from which it is a hole in the sheet or a printed dot.
 # Of MNIST's 60,000 training digits, blotted ones among them, none has more than 0.63.
 DISC = 0.75
@@ -47,7 +44,7 @@ class Strip:
 def find_lines(sheet: Sheet) -> list[Strip]:
     """A sheet -> its lines; no ink, no lines. Marks too small to be writing are left out."""
     height = writing_height(sheet.mask)
-    if height < LEAST_HEIGHT:
+    if not height:
         return []
     _, parts, stats, centres = cv2.connectedComponentsWithStats(sheet.mask, connectivity=8)
     labels = np.asarray(parts, np.int32)

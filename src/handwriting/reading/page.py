@@ -6,13 +6,14 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, overload
 
 import numpy as np
 
 from handwriting.classifier import Classifier, load
 from handwriting.imaging import PictureLike, open_picture
-from handwriting.reading.calibration import MOST_LEAD, Calibration, Mark
+from handwriting.reading.calibration import MOST_LEAD, SEVERAL, Calibration, Mark
 from handwriting.reading.constraints import Constraint, alphabet_of, constraint, exactly
 from handwriting.reading.lattice import Array, Edge, Lattice, Way, best_ways, label_edges, passing_edges
 from handwriting.reading.lines import Strip, find_lines
@@ -29,6 +30,9 @@ from handwriting.reading.windows import windows
 Box = tuple[int, int, int, int]
 SEPARATOR = 0.9  # probability of a sign that the pattern asks for where something of its shape stands
 LEAST_MARK = 0.35  # heights: ink that is passed over and smaller is not reported as a rejected character
+# A line of at least so many marks of which more than such a share are no characters is words: fewer than `SEVERAL` in a
+# row are an o or an s in them.
+WORDS_LEAST, WORDS_SHARE = 6, 0.5
 
 
 @dataclass(frozen=True)
@@ -258,6 +262,7 @@ def read_line(
             characters.append(_character(sheet, lattice, edge, calibration, edge.candidate in rejected))
     if not characters:
         return None
+    characters = _without_look_alikes(characters)
     kept = [character for character in characters if not character.rejected]
     text = "".join(character.label for character in kept)
     lead = best[0].score - best[1].score if len(best) > 1 else MOST_LEAD
@@ -265,6 +270,19 @@ def read_line(
     if best and not rule.allows(text):  # a character that the constraint needs was rejected
         text, sure = "", 0.0
     return Line(text, sure, _around([character.box for character in kept or characters]), tuple(characters))
+
+
+def _without_look_alikes(characters: list[Character]) -> list[Character]:
+    """A line's characters -> the same, those rejected too that stand in words."""
+    none = sum(character.rejected for character in characters)
+    if len(characters) < WORDS_LEAST or none <= WORDS_SHARE * len(characters):
+        return characters
+    kept: list[Character] = []
+    for rejected, own in groupby(characters, key=lambda character: character.rejected):
+        row = list(own)
+        alike = not rejected and len(row) < SEVERAL
+        kept += [replace(character, rejected=True) for character in row] if alike else row
+    return kept
 
 
 def _rejected(lattice: Lattice, edges: Sequence[Edge], calibration: Calibration) -> set[int]:

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.uint8]
 
+LEAST_HEIGHT = 9  # pixels: less is no writing that could be read
+DOTS = 2.5  # times a dot's height: less is no writing on a dotted line
+THINNEST = 0.04  # ink of strokes, in squares of their height: less is a margin's line or a table's edge
 MOST_THICK = 1.2  # of a sure rule, in strokes of the writing; a pixel more, as its edge is ragged
 
 
@@ -47,14 +50,23 @@ def without_rules(mask: Mask, wide: int) -> Mask:
 
 
 def writing_height(mask: Mask) -> float:
-    """Ink (h, w) -> how tall its characters are, in pixels; 0 without ink: the tall components' median."""
+    """Ink (h, w) -> how tall its characters are, in pixels; 0 without any: the tall components' median.
+
+    The dots of a dotted line outnumber the characters on it. So what is too small to be read is not counted, nor what
+    is much smaller than several others, none of them thin, that are most of the ink.
+    """
     _, stats = _parts(mask)
-    heights, areas = stats[1:, cv2.CC_STAT_HEIGHT], stats[1:, cv2.CC_STAT_AREA]
-    heights = heights[areas >= 12]
-    if len(heights) == 0:
-        return 0.0
-    tall = heights[heights > 0.4 * np.percentile(heights, 90)]
-    return float(np.median(tall))
+    heights, areas = stats[1:, cv2.CC_STAT_HEIGHT].astype(np.float64), stats[1:, cv2.CC_STAT_AREA]
+    counted = (areas >= 12) & (heights >= LEAST_HEIGHT)
+    height = _of_the_tall(heights[counted])
+    larger = counted & (heights > DOTS * height) & (areas > THINNEST * heights**2)
+    if np.count_nonzero(larger) >= 3 and 2 * areas[larger].sum() > areas.sum():
+        height = _of_the_tall(heights[larger])
+    return height
+
+
+def _of_the_tall(heights: NDArray[np.float64]) -> float:
+    return float(np.median(heights[heights > 0.4 * np.percentile(heights, 90)])) if len(heights) else 0.0
 
 
 def _without(mask: Mask, reach: int, height: float = 0.0, known: Mask | None = None) -> tuple[Mask, Mask]:
