@@ -17,6 +17,7 @@ from handwriting.cli.app import app
 from handwriting.data import Dataset
 from handwriting.errors import PictureError
 from handwriting.reading import Character, Line, Page, annotated, luhn_holds, read
+from handwriting.reading.sheet import lay_out
 from tests.imaging.drawn_pictures import on_table
 
 Picture = NDArray[np.uint8]
@@ -134,6 +135,18 @@ def test_printed_words_around_a_number_give_no_digits(paper: Paper, digits: Clas
     words = "Please write your number here, one digit to a box"
     cv2.putText(page, words, (40, len(page) - 40), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (60, 60, 60), 1, cv2.LINE_AA)
     assert [line.text for line in read(page, model=digits).lines if line.text] == ["4096"]
+
+
+def test_the_lightest_part_of_a_folded_sheet_is_not_taken_for_all_of_it(paper: Paper, digits: Classifier) -> None:
+    page = paper("98882", "08657", size=(800, 1200))
+    ys, xs = np.mgrid[:800, :1200]
+    light = np.full((800, 1200), 0.75)
+    light[(xs > 610 - 0.03 * ys) & (ys > 330 + 0.02 * xs)] = 1.08
+    for off in (xs - 610 + 0.03 * ys, ys - 330 - 0.02 * xs):
+        light *= 1 - 0.3 * np.exp(-((off / 3) ** 2))
+    folded = np.clip(page * light[..., None], 0, 255).astype(np.uint8)
+    assert lay_out(folded).past_it
+    assert read(folded, model=digits).text == "98882\n08657"
 
 
 def test_holes_in_a_sheet_are_no_digits(paper: Paper, digits: Classifier) -> None:

@@ -30,6 +30,7 @@ from handwriting.reading.windows import windows
 Box = tuple[int, int, int, int]
 SEPARATOR = 0.9  # probability of a sign that the pattern asks for where something of its shape stands
 LEAST_MARK = 0.35  # heights: ink that is passed over and smaller is not reported as a rejected character
+SURELY_WRITTEN = 0.8  # probability of each line where the sheet that was found has none
 # A line of at least so many marks of which more than such a share are no characters is words: fewer than `SEVERAL` in a
 # row are an o or an s in them.
 WORDS_LEAST, WORDS_SHARE = 6, 0.5
@@ -161,7 +162,18 @@ def read(
 
 
 def _read_page(picture: PictureLike, classifier: Classifier, rule: Constraint, allowed: frozenset[str]) -> Page:
-    sheet = lay_out(open_picture(picture))
+    opened = open_picture(picture)
+    sheet = lay_out(opened)
+    page = _read_sheet(sheet, classifier, rule, allowed)
+    if sheet.past_it and not any(line.text for line in page.lines):
+        # Nothing is written on it: it may be the lightest part of a folded sheet. A table gives few digits, in doubt.
+        whole = _read_sheet(lay_out(opened, all_of_it=True), classifier, rule, allowed)
+        if len(whole.text) > 1 and all(line.probability > SURELY_WRITTEN for line in whole.lines):
+            return whole
+    return page
+
+
+def _read_sheet(sheet: Sheet, classifier: Classifier, rule: Constraint, allowed: frozenset[str]) -> Page:
     model = line_model(classifier)
     calibration = model.calibration if model else weights().calibration
     lattices = lattices_of(sheet, classifier, model)

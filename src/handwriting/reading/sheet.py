@@ -34,6 +34,7 @@ class Sheet:
         ruled: float32 (h, w) in 0..1: ``strength`` before rules and boxes were taken out.
         way_back: float64 (3, 3): the homography from (x, y, 1) on the sheet to the original picture's pixels.
         size: (W, H) of the original picture.
+        past_it: something that the picture shows past the edge of a sheet, which it cuts, was left out.
     """
 
     strength: Float
@@ -41,6 +42,7 @@ class Sheet:
     ruled: Float
     way_back: NDArray[np.float64]
     size: tuple[int, int]
+    past_it: bool = False
 
     def box(self, xs: NDArray[np.int64], ys: NDArray[np.int64]) -> tuple[int, int, int, int]:
         """Sheet pixels -> the box (x, y, w, h) around them in the original picture."""
@@ -53,11 +55,11 @@ class Sheet:
         return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
 
-def lay_out(picture: NDArray[np.uint8]) -> Sheet:
+def lay_out(picture: NDArray[np.uint8], *, all_of_it: bool = False) -> Sheet:
     """uint8 (H, W, 3) RGB -> Sheet: seen from above where a sheet of paper lies on something else, scaled to a working
-    size, flattened, deskewed, rules and grids removed."""
+    size, flattened, deskewed, rules and grids removed. ``all_of_it``: no sheet is looked for."""
     whole = (picture.shape[1], picture.shape[0])
-    paper = find_paper(picture)
+    paper = None if all_of_it else find_paper(picture)
     back: NDArray[np.float64] = np.eye(3)
     if paper is not None:
         picture, back = paper_alone(picture, paper)
@@ -90,7 +92,14 @@ def lay_out(picture: NDArray[np.uint8]) -> Sheet:
     strength = ruled * cv2.dilate(mask, np.ones((3, 3), np.uint8))
     unturned = np.vstack([cv2.invertAffineTransform(turn) / scale, (0, 0, 1)])
     back = back @ unturned @ np.array([(1.0, 0, x), (0, 1.0, y), (0, 0, 1.0)])
-    return Sheet(np.asarray(strength, np.float32), mask, np.asarray(ruled, np.float32), back, whole)
+    return Sheet(
+        np.asarray(strength, np.float32),
+        mask,
+        np.asarray(ruled, np.float32),
+        back,
+        whole,
+        paper is not None and not paper.whole,
+    )
 
 
 def flatten(picture: NDArray[np.uint8]) -> tuple[Float, Float]:
