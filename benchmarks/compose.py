@@ -196,7 +196,7 @@ def on_table(page: Composed, rng: Generator, longest: int = 1600) -> Composed:
     owners = cv2.warpPerspective(page.owners, matrix, size, flags=cv2.INTER_NEAREST)
     conditions = {**page.conditions, "table": name, "picture": "shows all of the sheet"}
     return Composed(
-        _packed(view.astype(np.float32), int(rng.integers(70, 96))),
+        packed(view.astype(np.float32), int(rng.integers(70, 96))),
         page.texts,
         np.asarray(owners, np.uint8),
         conditions,
@@ -327,10 +327,10 @@ def photograph(
     noise = float(rng.uniform(0, grain))
     view = view + rng.normal(0, noise, (*view.shape[:2], 1)) + rng.normal(0, noise / 3, view.shape)
     owners = cv2.warpPerspective(sheet.owners, matrix, size, flags=cv2.INTER_NEAREST)
-    return _packed(view, int(rng.integers(60, 96))), np.asarray(owners, np.uint8)
+    return packed(view, int(rng.integers(60, 96))), np.asarray(owners, np.uint8)
 
 
-def _packed(view: Float, quality: int) -> NDArray[np.uint8]:
+def packed(view: Float, quality: int) -> NDArray[np.uint8]:
     """RGB levels (H, W, 3) -> uint8, as a JPEG file of this quality gives them back."""
     shot = np.clip(np.rint(view), 0, 255).astype(np.uint8)[..., ::-1]
     _, encoded = cv2.imencode(".jpg", shot, [cv2.IMWRITE_JPEG_QUALITY, quality])

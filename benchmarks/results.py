@@ -20,6 +20,7 @@ ORDER = (
     "corruptions",
     "crops",
     "fields",
+    "scenes",
     "pictures",
     "fuzz_pictures",
     "serve",

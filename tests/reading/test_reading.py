@@ -149,6 +149,13 @@ def test_the_lightest_part_of_a_folded_sheet_is_not_taken_for_all_of_it(paper: P
     assert read(folded, model=digits).text == "98882\n08657"
 
 
+@pytest.mark.parametrize("edge", [6, 12, 16])
+def test_a_scans_black_edges_do_not_make_it_light_on_dark(edge: int, paper: Paper, digits: Classifier) -> None:
+    page = paper("150", size=(240, 310))
+    page[:, -edge:] = page[:edge] = 15
+    assert read(page, model=digits).text == "150"
+
+
 def test_holes_in_a_sheet_are_no_digits(paper: Paper, digits: Classifier) -> None:
     page = paper("30285", "1467", size=(0, 500))
     for x, y in ((40, 85), (460, 205)):

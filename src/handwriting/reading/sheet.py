@@ -143,11 +143,20 @@ def _taken(grey: NDArray[np.uint8]) -> tuple[Float, Float]:
 def _is_light_on_dark(grey: NDArray[np.uint8]) -> bool:
     """Whether what stands out of its surroundings' median is lighter than they are.
 
-    Third powers: ink is little and far from the paper, shadows and gradients are wide and near it.
+    Third powers: ink is little and far from the paper, shadows and gradients are wide and near it. What surrounds the
+    picture's edge is in doubt: repeated, a scan's narrow black margin would surround the paper beside it; mirrored, a
+    dark corner would be the paper. So both must say so.
     """
     small = shrunk(grey, 240)
-    around = cv2.medianBlur(small, max(5, min(small.shape) // 2) | 1)
-    out = small.astype(np.float64) - around
+    window = max(5, min(small.shape) // 2) | 1
+    rim = min(window // 2, min(small.shape) - 1)
+    mirrored = cv2.copyMakeBorder(small, rim, rim, rim, rim, cv2.BORDER_REFLECT_101)
+    inside = (slice(rim, rim + small.shape[0]), slice(rim, rim + small.shape[1]))
+    surroundings = cv2.medianBlur(small, window), cv2.medianBlur(mirrored, window)[inside]
+    return all(_lighter_stands_out(small.astype(np.float64) - around) for around in surroundings)
+
+
+def _lighter_stands_out(out: NDArray[np.float64]) -> bool:
     return float((np.maximum(out, 0) ** 3).sum()) > 1.5 * float((np.maximum(-out, 0) ** 3).sum())
 
 
