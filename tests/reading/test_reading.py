@@ -149,6 +149,13 @@ def test_the_lightest_part_of_a_folded_sheet_is_not_taken_for_all_of_it(paper: P
     assert read(folded, model=digits).text == "98882\n08657"
 
 
+def test_a_blotted_mark_is_not_taken_for_a_hole(paper: Paper, digits: Classifier) -> None:
+    page = paper("30285", size=(0, 500))
+    blotted = np.asarray(cv2.ellipse(page.copy(), (340, 90), (15, 20), 0, 0, 360, (50, 50, 50), -1, cv2.LINE_AA))
+    before, after = (read(picture, model=digits).lines[0].characters for picture in (page, blotted))
+    assert len(after) == len(before) + 1
+
+
 @pytest.mark.parametrize("edge", [6, 12, 16])
 def test_a_scans_black_edges_do_not_make_it_light_on_dark(edge: int, paper: Paper, digits: Classifier) -> None:
     page = paper("150", size=(240, 310))

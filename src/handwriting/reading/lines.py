@@ -13,9 +13,9 @@ from handwriting.reading.sheet import Sheet
 
 FARTHEST = 2.2  # heights between neighbours of one line
 TALLEST = 8.0  # heights: what is taller, and thin (a character's strokes have 0.075 squares of ink), is in no line
-# The widest disc inside a mark, as a share of its longest side, from which it is a hole in the sheet or a printed dot.
-# Of MNIST's 60,000 training digits, blotted ones among them, none has more than 0.63.
-DISC = 0.75
+# The widest disc inside a mark, as a share of its longest side, from which it is a hole in the sheet or a printed dot:
+# holes in photos have 0.99. Of MNIST's 60,000 training digits none has more than 0.63, but small blotted 0s have 0.78.
+DISC = 0.88
 LEAST_TALL = 0.45  # heights, of the components that make a line
 SMALLEST = 0.2  # heights of the page's writing, of other, smaller writing
 SAME_ROW = 0.5  # heights between the middles of lines that stand in one row
