@@ -177,6 +177,11 @@ def test_a_books_fold_beside_the_lines_is_no_ink(paper: Paper, digits: Classifie
     assert read(folded, model=digits).text == "4096\n150\n27183"
 
 
+def test_a_large_digit_out_of_focus_is_no_shadow(paper: Paper, digits: Classifier) -> None:
+    large = cv2.resize(paper("3"), None, fx=12, fy=12, interpolation=cv2.INTER_CUBIC)
+    assert read(np.asarray(cv2.GaussianBlur(large, (0, 0), 40), np.uint8), model=digits).text == "3"
+
+
 def test_a_large_digit_among_small_marks_is_not_lost(sample: Dataset, digits: Classifier) -> None:
     """The marks are more, so the height of the writing is taken for theirs, and the digit has many such heights."""
     image = sample.images[np.flatnonzero(sample.labels == sample.classes.index("7"))[3]]

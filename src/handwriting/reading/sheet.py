@@ -19,9 +19,9 @@ WORK_SHORTEST = 100  # smaller pictures are enlarged: cuts between touching digi
 CHANNEL_SIDE = 400  # pixels of the picture on which the channel is chosen
 RIM = 12  # pixels of paper kept around the ink
 STEEPEST = 12.0  # degrees of skew that are looked for
-# A component that reaches over so much of the picture and changes by less than such a share of its depth within 7
+# A component that reaches across so much of the picture and changes by less than such a share of its depth within 7
 # pixels of its edge is a shadow too narrow for `flatten`: a book's fold has 0.19, ink and printed lines 0.38 or more.
-LARGE, SOFT = 0.25, 0.28
+ACROSS, SOFT = 0.98, 0.28
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ def ink_mask(strength: Float, noise: Float) -> tuple[Mask, float]:
     )
     strong[0] = False
     strong &= stats[:, cv2.CC_STAT_AREA] >= 6
-    large = stats[:, cv2.CC_STAT_WIDTH : cv2.CC_STAT_HEIGHT + 1].max(1) > LARGE * max(strength.shape)
-    for number in np.flatnonzero(strong & large).tolist():
+    across = (stats[:, 2:4] >= ACROSS * np.array(strength.shape[::-1])).any(1)
+    for number in np.flatnonzero(strong & across).tolist():
         x, y, w, h = stats[number, :4].tolist()
         around = (slice(max(y - 4, 0), y + h + 4), slice(max(x - 4, 0), x + w + 4))
         strong[number] = _sharpness(strength[around], labels[around] == number) > SOFT
@@ -191,8 +191,10 @@ def ink_mask(strength: Float, noise: Float) -> tuple[Mask, float]:
 
 def _sharpness(strength: Float, own: NDArray[np.bool_]) -> float:
     """A component and its surroundings (h, w) -> the share of its depth by which ink changes within 7 pixels of its
-    edge, at the median."""
+    edge, at the median; 0 where it has none."""
     edge = own & (cv2.erode(own.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) == 0)
+    if not edge.any():
+        return 0.0
     window = np.ones((7, 7), np.uint8)
     change = cv2.dilate(strength, window) - cv2.erode(strength, window)
     return float(np.median(change[edge])) / max(float(np.percentile(strength[own], 90)), 1e-6)
