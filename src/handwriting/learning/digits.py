@@ -23,6 +23,7 @@ from handwriting.data import Dataset
 from handwriting.errors import TrainingError
 from handwriting.learning.augment import warp
 from handwriting.learning.device import native_bfloat16
+from handwriting.learning.optimizing import seeded, sparing
 from handwriting.learning.photo import EFFECTS, Effects, photograph
 from handwriting.learning.synthesis import Source, crowded, drawn_digits, negatives, photographed
 
@@ -147,15 +148,11 @@ def train_digits(
         raise TrainingError(
             f"epochs must be at least 1 and images at least {first.a_batch}, not {epochs} and {len(first.images)}"
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+    with seeded(generator):
         network = DigitsNetwork() if start is None else copy.deepcopy(start).requires_grad_(requires_grad=True)
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         mean = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
-        weights = [value for value in network.parameters() if value.ndim > 1]
-        others = [value for value in network.parameters() if value.ndim <= 1]
-        groups = [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, rate, fused=True)
+        optimizer = torch.optim.AdamW(sparing(network.parameters(), WEIGHT_DECAY), rate, fused=True)
         step = 0
         for number in range(1, epochs + 1):
             started, total = time.perf_counter(), 0.0

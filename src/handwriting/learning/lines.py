@@ -24,7 +24,7 @@ from handwriting.errors import TrainingError
 from handwriting.learning.composing import OTHER
 from handwriting.learning.device import native_bfloat16
 from handwriting.learning.networks import together
-from handwriting.learning.optimizing import Average, set_rate, sparing, trapezoid
+from handwriting.learning.optimizing import Average, seeded, set_rate, sparing, trapezoid
 
 ROWS = 40  # of a ribbon: `reading.ribbon` makes them
 BLANK, OTHER_MARK = 0, 11  # columns of the answer; 1 to 10 are the digits 0 to 9
@@ -168,8 +168,7 @@ def train_lines(
     """
     if epochs < 1:
         raise TrainingError(f"epochs must be at least 1, not {epochs}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+    with seeded(generator):
         network = Member(design)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = Average(network, AVERAGE)

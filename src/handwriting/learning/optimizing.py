@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from handwriting.learning.recipes import Recipe
 from handwriting.learning.replaying import replayable
 
 _END = 0.01  # of the peak: where falling schedules end
 _AVERAGE_EVERY = 4  # steps: as good as every step, at a quarter of the cost
+
+
+@contextmanager
+def seeded(generator: Generator) -> Iterator[None]:
+    """What draws from torch's global state on the CPU follows from the generator's next number; the state stays."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+        yield
 
 
 def _adamw(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

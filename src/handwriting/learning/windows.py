@@ -23,7 +23,7 @@ from torch import Generator, Tensor, nn
 
 from handwriting.errors import TrainingError
 from handwriting.learning.device import native_bfloat16
-from handwriting.learning.optimizing import Average, set_rate, sparing, trapezoid
+from handwriting.learning.optimizing import Average, seeded, set_rate, sparing, trapezoid
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -169,8 +169,7 @@ def train_windows(
     """
     if epochs < 1:
         raise TrainingError(f"epochs must be at least 1, not {epochs}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+    with seeded(generator):
         network = WindowNetwork()
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = Average(network, AVERAGE)
