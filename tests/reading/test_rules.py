@@ -72,3 +72,20 @@ def test_a_box_goes_and_the_digit_that_touches_its_side_stays(sample: Dataset, s
     own = np.s_[:, boxes[side][0] + 4 : boxes[side][1] - 4]
     assert left_over[own].sum() > 0.8 * digit[own].sum()
     assert left_over.sum() < 1.1 * digit.sum()
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["level", "down"])
+def test_bits_of_a_rule_that_is_seen_whole_elsewhere_go_too_and_the_stroke_on_it_stays(turned: bool) -> None:
+    mask, stroke = np.zeros((300, 500), np.uint8), np.zeros((300, 500), np.uint8)
+    for y in (60, 140, 220):
+        cv2.line(mask, (240, y), (499, y + 4), 1, 2)  # whole on this side, in bits on the other
+        for x in (20, 110, 190):
+            at = y + round((x + 15 - 240) * 4 / 259)
+            cv2.line(mask, (x, at), (x + 30, at), 1, 2)
+    cv2.line(stroke, (60, 138), (100, 137), 1, 6)
+    mask, seen = mask | stroke, stroke
+    if turned:
+        mask, seen = np.ascontiguousarray(mask.T), stroke.T
+    left = without_rules(mask, 300)
+    assert left[seen > 0].mean() > 0.95
+    assert left[seen == 0].sum() == 0

@@ -11,6 +11,7 @@ Mask = NDArray[np.uint8]
 LEAST_HEIGHT = 9  # pixels: less is no writing that could be read
 DOTS = 2.5  # times a dot's height: less is no writing on a dotted line
 THINNEST = 0.04  # ink of strokes, in squares of their height: less is a margin's line or a table's edge
+LONG, BIT = 150, 8  # pixels: of a rule whose line is followed over the whole picture, and of its bits found there
 MOST_THICK = 1.2  # of a sure rule, in strokes of the writing; a pixel more, as its edge is ragged
 
 
@@ -76,6 +77,9 @@ def _without(mask: Mask, reach: int, height: float = 0.0, known: Mask | None = N
     level = across if known is None else across | known
     if height and level.any():
         down = down | _box_sides(mask, level, height)
+    if not height:
+        across = across | _continued(mask, across)
+        down = down | _continued(np.ascontiguousarray(mask.T), np.ascontiguousarray(down.T)).T
     if not across.any() and not down.any():
         return mask, level
     left = np.asarray(mask & ~across & ~down & 1, np.uint8)
@@ -107,6 +111,35 @@ def _rules(mask: Mask, reach: int, height: float) -> Mask:
     keep = np.where(sure, stats[:, cv2.CC_STAT_WIDTH] >= 5, doubtful & (usual < 0.65 * stroke))
     keep[0] = False
     return np.asarray(thin & keep[labels], np.uint8)
+
+
+def _continued(mask: Mask, rules: Mask) -> Mask:
+    """Ink and its rules along the rows -> uint8 (h, w): bits of these very lines elsewhere in the picture.
+
+    A grid is often seen in bits about the writing, each too short to be known as a rule by itself: beside digits bits
+    of it are 1s. They lie on a line that is known, as thin as it, and nothing else is there.
+    """
+    more = np.zeros_like(mask)
+    labels, stats = _parts(_grown(rules, 5, 3))
+    columns, known = np.arange(mask.shape[1]), list[NDArray[np.float64]]()
+    for index in np.flatnonzero(stats[:, cv2.CC_STAT_WIDTH] >= LONG):
+        x, y, w, h, _ = stats[index]
+        if index == 0 or h > max(0.2 * w, 8):
+            continue
+        ys, xs = np.nonzero((labels[y : y + h, x : x + w] == index) & (rules[y : y + h, x : x + w] > 0))
+        slope, start = np.polyfit(xs + x, ys + y, 1)
+        middles = start + slope * columns
+        if any(np.abs(middles[[0, -1]] - other).max() < 3 for other in known):
+            continue  # two bits of one line
+        known.append(middles[[0, -1]])
+        thickness = len(ys) / w
+        reach = int(thickness) + 3
+        rows = np.rint(middles).astype(np.int64) + np.arange(-reach, reach + 1)[:, None]
+        band = mask[np.clip(rows, 0, len(mask) - 1), columns] * ((rows >= 0) & (rows < len(mask)))
+        alone = (band.sum(0) <= thickness + 1) & band[reach - 1 : reach + 2].any(0) & (band[0] + band[-1] == 0)
+        alone = _opened(alone[None].astype(np.uint8), BIT, 1)[0] > 0
+        more[np.clip(rows[:, alone], 0, len(mask) - 1), columns[alone]] = 1
+    return np.asarray(more & mask, np.uint8)
 
 
 def _runs(mask: Mask, reach: int) -> Mask:
