@@ -1,6 +1,7 @@
 """Fits what `reading` weighs candidates by, on fields composed from digits that neither network learned from.
 
-Half of their writers are for fitting, the other half for the calibration and for the figures that it prints.
+Half of their writers are for fitting, the other half for the calibration and for the figures that it prints; how far
+the networks are trusted, two numbers, is chosen on all.
 MNIST test is not opened.
 
     python benchmarks/tune_reading.py pieces --data-dir DIR    # cuts and pieces alone: writes weights.json
@@ -44,9 +45,9 @@ GOOD, BAD = 0.8, 0.6  # overlap (ink in common over ink in either) from which a 
 HIDDEN = 32
 SHARPEN_ROUNDS = 6
 FORMAT = 1
-# Of the classifier and of the window network, beside the line network; chosen with so many more touching fields: one
-# field in six touches, and hardly another tells one pair from the next.
-TRUSTS, TRUSTS_WINDOWS, TOUCHING = (0.05, 0.1, 0.15, 0.2, 0.3, 0.6), (0.2, 0.4, 0.6, 0.8, 1.0), 1000
+# Of the classifier and of the window network, beside the line network. Chosen on all writers, with so many more fields
+# that touch: one field in six does, and hardly another tells one pair from the next.
+TRUSTS, TRUSTS_WINDOWS, TOUCHING = (0.05, 0.1, 0.15, 0.2, 0.3), (0.2, 0.3, 0.4, 0.5, 0.6, 0.8), 2000
 # Composed fields hold nothing but digits, so what they fit cannot say how other marks look: below these, hardly any
 # digit of valid fields lies. `run` is for characters that hang together.
 PIECES = {"reject_below": 0.4, "least_looks": 0.5, "run": [0.4, 0.5]}
@@ -453,7 +454,7 @@ def main() -> None:
         file = options.out / "digits-lines.onnx"
         model = LineModel(file.read_bytes(), (READING / "digits-windows.onnx").read_bytes())
         others = strange(halves[0].digits, SCENES, options.seed + 2)
-        touching = compose_touching(halves[0], options.seed + 3, options.touching)
+        touching = compose_touching(Bank(digits), options.seed + 3, options.touching)
         metadata = {**model.metadata, "reading": tuned_lines(fit, touching, check, others, classifier, model)}
         write_whole(file, with_metadata(file.read_bytes(), metadata))
 
@@ -482,9 +483,9 @@ def tuned_lines(
     classifier: Classifier,
     model: LineModel,
 ) -> dict[str, Any]:
-    """Pictures to choose on, more to choose the trusts on, to calibrate on, with other marks -> the line model's
-    `reading`; prints what it reads."""
-    choose_trusts([*fit, *touching], classifier, model)
+    """Pictures to choose the verdict on, more to choose the trusts on, to calibrate on, with other marks -> the line
+    model's `reading`; prints what it reads."""
+    choose_trusts([*fit, *check, *touching], classifier, model)
     numbers, lines = (studied(part, classifier, model) for part in (fit, check))
     report(lines)
     verdict = fit_verdict(studied(others, classifier, model), [*numbers, *lines])

@@ -8,8 +8,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from handwriting.data import Dataset
@@ -209,6 +211,19 @@ def test_several_digits_are_read_with_boxes_over_them(visit: Visit) -> None:
         "() => document.querySelector('#seen').getAttribute('aria-label').includes('chosen 2')"
     )
     assert visit.page.locator("#wrong").is_enabled()
+
+
+def test_of_a_photo_on_its_side_a_character_is_seen_upright(visit: Visit, sample: Dataset, tmp_path: Path) -> None:
+    label = "52746"
+    row = [sample.images[sample.labels == int(digit)][3] for digit in label]
+    ink = np.kron(np.pad(np.hstack(row), 20), np.ones((3, 3), np.uint8))
+    Image.fromarray(np.rot90(255 - ink)).save(tmp_path / "side.png")
+    visit.page.get_by_label("Whole numbers").check()
+    visit.page.set_input_files("#file", tmp_path / "side.png")
+    visit.page.wait_for_function("label => document.querySelector('#sure').textContent === label", arg=label)
+    with visit.page.expect_response(lambda response: "/predict" in response.url) as answered:
+        visit.page.locator("#lines button").nth(2).click()
+    assert answered.value.json()[0]["label"] == label[2]
 
 
 def test_the_keyboard_alone_can_write_and_reach_everything(visit: Visit) -> None:

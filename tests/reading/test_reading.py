@@ -254,6 +254,7 @@ def test_a_list_gives_pages_in_order_and_hw_has_the_names(paper: Paper, digits: 
 
 def test_json_has_the_interfaces_form(paper: Paper, digits: Classifier) -> None:
     document = json.loads(json.dumps(read(paper("4096"), model=digits).as_json("page.jpg")))
+    assert set(document) == {"image", "turned", "lines"}
     assert document["image"] == "page.jpg"
     (line,) = document["lines"]
     assert set(line) == {"text", "probability", "box", "characters"}

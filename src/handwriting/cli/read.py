@@ -69,6 +69,8 @@ def read(
 def _print(image: Path, page: Page) -> None:
     if not page.lines:
         typer.echo(f"{image}: nothing written")
+    if page.turned:
+        warn(f"{image}: read turned by {page.turned} degrees counter-clockwise")
     for line in page.lines:
         rejected = sum(character.rejected for character in line.characters)
         note = f"  ({rejected} rejected: no character that this model knows)" if rejected else ""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from handwriting.reading.page import Box, Line, Page
+from handwriting.reading.results import Box, Line, Page
 
 SURE, DOUBTFUL, REJECTED, LINE = (24, 128, 92), (214, 128, 16), (200, 48, 56), (52, 96, 190)
 DOUBT_BELOW = 0.9

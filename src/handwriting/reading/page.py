@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handwriting.classifier import Classifier, load
 from handwriting.imaging import PictureLike, open_picture
@@ -18,6 +19,7 @@ from handwriting.reading.constraints import Constraint, alphabet_of, constraint,
 from handwriting.reading.lattice import Array, Edge, Lattice, Way, best_ways, label_edges, passing_edges
 from handwriting.reading.lines import Strip, find_lines
 from handwriting.reading.pieces import Candidate, candidates, find_cuts
+from handwriting.reading.results import Box, Character, Line, Page
 from handwriting.reading.ribbon import ribbon
 from handwriting.reading.scoring import weigh as weigh_pieces
 from handwriting.reading.scoring import weights
@@ -25,85 +27,15 @@ from handwriting.reading.separators import separator_edges
 from handwriting.reading.sequence import LineModel, line_model, spell, with_turns
 from handwriting.reading.sequence import weigh as weigh_line
 from handwriting.reading.sheet import Sheet, lay_out
+from handwriting.reading.turning import read_upright
 from handwriting.reading.windows import windows
 
-Box = tuple[int, int, int, int]
 SEPARATOR = 0.9  # probability of a sign that the pattern asks for where something of its shape stands
 LEAST_MARK = 0.35  # heights: ink that is passed over and smaller is not reported as a rejected character
 SURELY_WRITTEN = 0.8  # probability of each line where the sheet that was found has none
 # A line of at least so many marks of which more than such a share are no characters is words: fewer than `SEVERAL` in a
 # row are an o or an s in them.
 WORDS_LEAST, WORDS_SHARE = 6, 0.5
-
-
-@dataclass(frozen=True)
-class Character:
-    """One character, or a mark of a character's size that is none.
-
-    Attributes:
-        label: the most probable class.
-        probability: that it is a character and of that class, calibrated on composed valid fields.
-        box: (x, y, w, h) in the original picture's pixels.
-        rejected: it looks like no character that the model knows; it is not in the line's text.
-    """
-
-    label: str
-    probability: float
-    box: Box
-    rejected: bool = False
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of writing.
-
-    Attributes:
-        text: the labels of its characters that are not rejected; "" when there is none, or no reading that the
-            constraints allow.
-        probability: that the whole text is right, calibrated on composed valid fields.
-        box: (x, y, w, h) in the original picture's pixels.
-        characters: from left to right, rejected ones among them.
-    """
-
-    text: str
-    probability: float
-    box: Box
-    characters: tuple[Character, ...]
-
-
-@dataclass(frozen=True)
-class Page:
-    """What a picture says: its lines from top to bottom, in a row from left to right; none on a blank page."""
-
-    lines: tuple[Line, ...]
-
-    @property
-    def text(self) -> str:
-        """The lines' texts, a newline between them."""
-        return "\n".join(line.text for line in self.lines)
-
-    def as_json(self, image: str) -> dict[str, Any]:
-        """The page in the form that `read --json` gives; ``image`` is the picture's name."""
-        return {
-            "image": image,
-            "lines": [
-                {
-                    "text": line.text,
-                    "probability": round(line.probability, 6),
-                    "box": list(line.box),
-                    "characters": [
-                        {
-                            "label": character.label,
-                            "probability": round(character.probability, 6),
-                            "box": list(character.box),
-                            "rejected": character.rejected,
-                        }
-                        for character in line.characters
-                    ],
-                }
-                for line in self.lines
-            ],
-        }
 
 
 @overload
@@ -162,7 +94,10 @@ def read(
 
 
 def _read_page(picture: PictureLike, classifier: Classifier, rule: Constraint, allowed: frozenset[str]) -> Page:
-    opened = open_picture(picture)
+    return read_upright(open_picture(picture), lambda seen: _read_opened(seen, classifier, rule, allowed))
+
+
+def _read_opened(opened: NDArray[np.uint8], classifier: Classifier, rule: Constraint, allowed: frozenset[str]) -> Page:
     sheet = lay_out(opened)
     page = _read_sheet(sheet, classifier, rule, allowed)
     if sheet.past_it and not any(line.text for line in page.lines):

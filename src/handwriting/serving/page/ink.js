@@ -230,10 +230,14 @@ const png = (canvas) => new Promise((resolve) => canvas.toBlob(resolve, "image/p
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const extent = (values) => [Math.min(...values), Math.max(...values)];
 
-// A box of a picture, with some paper around it -> a PNG of it.
-export async function crop(source, [x, y, width, height]) {
+// A box of a picture, with some paper around it -> a PNG of it, turned by so many degrees counter-clockwise.
+export async function crop(source, [x, y, width, height], turned = 0) {
   const edge = 0.15 * Math.max(width, height);
-  const canvas = blank(width + 2 * edge, height + 2 * edge);
-  canvas.getContext("2d").drawImage(source, edge - x, edge - y);
+  const sides = [width + 2 * edge, height + 2 * edge];
+  const canvas = blank(...(turned % 180 ? sides.reverse() : sides));
+  const context = canvas.getContext("2d");
+  context.translate(canvas.width / 2, canvas.height / 2);
+  context.rotate((-turned * Math.PI) / 180);
+  context.drawImage(source, -x - width / 2, -y - height / 2);
   return png(canvas);
 }

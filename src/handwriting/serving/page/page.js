@@ -84,7 +84,7 @@ function showPage(page, toPaper, blob) {
   const characters = page.lines.flatMap((line) => line.characters);
   // The last answer to a drawing may come after a character was chosen: the choice stays while the reading does.
   const again = state.page && read(state.page.characters) === read(characters) ? state.picked : null;
-  state.page = { blob, characters };
+  state.page = { blob, characters, turned: page.turned };
   state.picked = null;
   state.seen = null;
   pixels($("seen"), null, "No character chosen");
@@ -114,14 +114,14 @@ function box(character, [x, y, width, height]) {
 
 // A character of the page, alone: cut out and asked about, so that it can be seen and put right.
 async function pick(index) {
-  const { blob, characters } = state.page;
+  const { blob, characters, turned } = state.page;
   const page = state.page;
   state.picked = index;
   $("lines").querySelectorAll("button").forEach((button, place) => button.setAttribute("aria-pressed", String(place === index)));
   [...$("boxes").children].forEach((frame, place) => frame.classList.toggle("picked", place === index));
   try {
     const picture = await createImageBitmap(blob);
-    const answer = await api.predict(await crop(picture, characters[index].box));
+    const answer = await api.predict(await crop(picture, characters[index].box, turned));
     picture.close();
     if (state.page !== page || state.picked !== index) return;
     state.seen = answer.seen;
