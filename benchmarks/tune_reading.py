@@ -1,7 +1,6 @@
 """Fits what `reading` weighs candidates by, on fields composed from digits that neither network learned from.
 
-Half of their writers are for fitting, the other half for the calibration and for the figures that it prints; how far
-the networks are trusted, two numbers, is chosen on all.
+Half of their writers are for fitting, the other half for the calibration and for the figures that it prints.
 MNIST test is not opened.
 
     python benchmarks/tune_reading.py pieces --data-dir DIR    # cuts and pieces alone: writes weights.json
@@ -13,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +43,8 @@ GOOD, BAD = 0.8, 0.6  # overlap (ink in common over ink in either) from which a 
 HIDDEN = 32
 SHARPEN_ROUNDS = 6
 FORMAT = 1
-# Of the classifier and of the window network, beside the line network. Chosen on all writers, with so many more fields
-# that touch: one field in six does, and hardly another tells one pair from the next.
-TRUSTS, TRUSTS_WINDOWS, TOUCHING = (0.05, 0.1, 0.15, 0.2, 0.3), (0.2, 0.3, 0.4, 0.5, 0.6, 0.8), 2000
+# Of the classifier and of the window network, beside the line network.
+TRUSTS, TRUSTS_WINDOWS = (0.15, 0.3, 0.6), (0.4, 0.6, 0.8, 1.0)
 # Composed fields hold nothing but digits, so what they fit cannot say how other marks look: below these, hardly any
 # digit of valid fields lies. `run` is for characters that hang together.
 PIECES = {"reject_below": 0.4, "least_looks": 0.5, "run": [0.4, 0.5]}
@@ -412,15 +409,6 @@ def compose(bank: Bank, seed: int, fields: int, pages: int) -> list[Composed]:
     return [compose_field(bank, rng) for _ in range(fields)] + [compose_page(bank, rng) for _ in range(pages)]
 
 
-def compose_touching(bank: Bank, seed: int, count: int) -> list[Composed]:
-    """So many composed fields whose digits touch."""
-    rng, found = np.random.default_rng(seed), list[Composed]()
-    while len(found) < count:
-        field = compose_field(bank, rng)
-        found += [field] if field.conditions["spacing"] == "touching" else []
-    return found
-
-
 def studied(pictures: list[Composed], classifier: Classifier, model: LineModel | None) -> list[Studied]:
     """Composed pictures -> their lines, studied."""
     return [line for composed in pictures for line in study(composed, classifier, model)]
@@ -434,7 +422,6 @@ def main() -> None:
     parser.add_argument("--model", default="digits")
     parser.add_argument("--fields", type=int, default=1500)
     parser.add_argument("--pages", type=int, default=40)
-    parser.add_argument("--touching", type=int, default=TOUCHING)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--out", type=Path, default=READING)
@@ -454,8 +441,7 @@ def main() -> None:
         file = options.out / "digits-lines.onnx"
         model = LineModel(file.read_bytes(), (READING / "digits-windows.onnx").read_bytes())
         others = strange(halves[0].digits, SCENES, options.seed + 2)
-        touching = compose_touching(Bank(digits), options.seed + 3, options.touching)
-        metadata = {**model.metadata, "reading": tuned_lines(fit, touching, check, others, classifier, model)}
+        metadata = {**model.metadata, "reading": tuned_lines(fit, check, others, classifier, model)}
         write_whole(file, with_metadata(file.read_bytes(), metadata))
 
 
@@ -476,43 +462,24 @@ def tuned(fit: list[Studied], check: list[Studied], rounds: int, seed: int) -> d
 
 
 def tuned_lines(
-    fit: list[Composed],
-    touching: list[Composed],
-    check: list[Composed],
-    others: list[Composed],
-    classifier: Classifier,
-    model: LineModel,
+    fit: list[Composed], check: list[Composed], others: list[Composed], classifier: Classifier, model: LineModel
 ) -> dict[str, Any]:
-    """Pictures to choose the verdict on, more to choose the trusts on, to calibrate on, with other marks -> the line
-    model's `reading`; prints what it reads."""
-    choose_trusts([*fit, *check, *touching], classifier, model)
-    numbers, lines = (studied(part, classifier, model) for part in (fit, check))
+    """Pictures to choose on, to calibrate on, with other marks -> the line model's `reading`; prints what it reads."""
+    model.trust, numbers = TRUSTS[0], []
+    for name, values in (("trust_windows", TRUSTS_WINDOWS), ("trust", TRUSTS)):  # one after the other
+        best, share = values[0], -1.0
+        for value in values:
+            setattr(model, name, value)
+            lines = studied(fit, classifier, model)
+            right = exact(lines)
+            print(f"{name} {value}: {right:.4f} read exactly", flush=True)
+            if right > share:
+                best, share, numbers = value, right, lines
+        setattr(model, name, best)
+    lines = studied(check, classifier, model)
     report(lines)
     verdict = fit_verdict(studied(others, classifier, model), [*numbers, *lines])
     return {**calibrate(lines), "company": verdict, "trust": model.trust, "trust_windows": model.trust_windows}
-
-
-def choose_trusts(pictures: list[Composed], classifier: Classifier, model: LineModel) -> None:
-    """Gives the model the two trusts with which most lines of the pictures are read exactly."""
-    model.trust_windows, known = 1.0, []
-    for model.trust in (0.0, 1.0):  # a lattice's scores are linear in both
-        known.append(studied(pictures, classifier, model))
-    shares = {}
-    for trust, windows in product(TRUSTS, TRUSTS_WINDOWS):
-        lines = [trusting(none, all_of_it, trust, windows) for none, all_of_it in zip(*known, strict=True)]
-        shares[trust, windows] = exact(lines)
-        print(f"trust {trust}, of windows {windows}: {shares[trust, windows]:.4f} read exactly", flush=True)
-    model.trust, model.trust_windows = max(shares, key=lambda chosen: shares[chosen])
-
-
-def trusting(none: Studied, whole: Studied, trust: float, windows: float) -> Studied:
-    """A line studied with the classifier trusted by 0 and by 1, the window network by 1 -> by any trusts."""
-    seen = np.isfinite(none.lattice.places)  # the others are out of the question
-    least, most = none.lattice.places[seen], whole.lattice.places[seen]
-    places, labels = none.lattice.places.copy(), none.lattice.labels.copy()
-    places[seen] = least + trust * (most - least)
-    labels[seen] = places[seen] + windows * (labels[seen] - least)
-    return replace(none, lattice=replace(none.lattice, places=places, labels=labels))
 
 
 def report(lines: list[Studied]) -> None:
