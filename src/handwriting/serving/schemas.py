@@ -49,7 +49,7 @@ class ReadPage(BaseModel):
     """One picture's lines, as ``handwriting read --json`` prints them, or why it has none."""
 
     image: str
-    turned: int | None = Field(None, description="Degrees counter-clockwise by which the picture was turned to be read.")
+    turned: int | None = Field(None, description="Degrees counter-clockwise that it was turned by to be read.")
     lines: list[ReadLine] | None = None
     error: str | None = None
 
