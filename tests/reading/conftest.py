@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from handwriting.classifier import Classifier, load
 from handwriting.data import Dataset
+from handwriting.reading import Page
 
 Picture = NDArray[np.uint8]
 Paper = Callable[..., Picture]
@@ -61,3 +62,15 @@ def _digit(sample: Dataset, label: str, which: int) -> NDArray[np.float32]:
     large = np.clip(cv2.resize(image, None, fx=2.4, fy=2.4, interpolation=cv2.INTER_CUBIC), 0, 1)
     rows, columns = np.flatnonzero((large > 0.3).any(1)), np.flatnonzero((large > 0.3).any(0))
     return np.asarray(large[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], np.float32)
+
+
+def assert_boxes_hold_the_ink(page: Page, picture: Picture) -> None:
+    """Each character's box lies around ink of the picture, in whole pixels, and nothing of the ink lies outside."""
+    ink = picture[..., 0] < 110
+    for line in page.lines:
+        for character in line.characters:
+            x, y, w, h = character.box
+            assert ink[y : y + h, x : x + w].mean() > 0.08
+            assert all(isinstance(value, int) for value in character.box)
+            ink[max(y - 2, 0) : y + h + 2, max(x - 2, 0) : x + w + 2] = False
+    assert not ink.any()

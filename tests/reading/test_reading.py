@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -19,9 +18,7 @@ from handwriting.errors import PictureError
 from handwriting.reading import Character, Line, Page, annotated, luhn_holds, read
 from handwriting.reading.sheet import lay_out
 from tests.imaging.drawn_pictures import on_table
-
-Picture = NDArray[np.uint8]
-Paper = Callable[..., Picture]
+from tests.reading.conftest import Paper, Picture, assert_boxes_hold_the_ink
 
 
 def test_lines_are_read_from_top_to_bottom(paper: Paper, digits: Classifier) -> None:
@@ -59,13 +56,7 @@ def test_grain_and_shadow_alone_are_no_lines(digits: Classifier) -> None:
 def test_boxes_lie_around_the_ink_in_the_original_picture(paper: Paper, digits: Classifier) -> None:
     for scale in (0.6, 1.0, 3.0):
         picture = cv2.resize(paper("3058"), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.uint8)
-        ink = picture[..., 0] < 110
-        for character in read(picture, model=digits).lines[0].characters:
-            x, y, w, h = character.box
-            assert ink[y : y + h, x : x + w].mean() > 0.08
-            assert all(isinstance(value, int) for value in character.box)
-            ink[max(y - 2, 0) : y + h + 2, max(x - 2, 0) : x + w + 2] = False
-        assert not ink.any()  # nothing of the ink lies outside the boxes
+        assert_boxes_hold_the_ink(read(picture, model=digits), picture)
 
 
 @pytest.mark.parametrize("angle", [-6, -3, 4, 6])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -19,9 +18,9 @@ from handwriting.reading.pieces import find_cuts
 from handwriting.reading.ribbon import HEIGHT, RIM, ROWS, ribbon
 from handwriting.reading.sequence import crossing, line_model, no_digit, on_ways, one_digit, turns, with_turns
 from handwriting.reading.sheet import lay_out
+from tests.reading.conftest import Paper
 
 _seed = st.integers(0, 2**32 - 1)
-Paper = Callable[..., NDArray[np.uint8]]
 
 
 def answers_of(seed: int, count: int, classes: int = 3) -> NDArray[np.float64]:

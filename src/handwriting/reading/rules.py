@@ -72,14 +72,15 @@ def _of_the_tall(heights: NDArray[np.float64]) -> float:
 
 def _without(mask: Mask, reach: int, height: float = 0.0, known: Mask | None = None) -> tuple[Mask, Mask]:
     """Ink without the rules that reach so far, and the level rules found, those ``known`` before among them."""
+    on_its_side = np.ascontiguousarray(mask.T)
     across = _rules(mask, reach, height)
-    down = _rules(np.ascontiguousarray(mask.T), max(reach, int(1.9 * height)), height).T
+    down = _rules(on_its_side, max(reach, int(1.9 * height)), height).T
     level = across if known is None else across | known
     if height and level.any():
         down = down | _box_sides(mask, level, height)
     if not height:
         across = across | _continued(mask, across)
-        down = down | _continued(np.ascontiguousarray(mask.T), np.ascontiguousarray(down.T)).T
+        down = down | _continued(on_its_side, np.ascontiguousarray(down.T)).T
     if not across.any() and not down.any():
         return mask, level
     left = np.asarray(mask & ~across & ~down & 1, np.uint8)
@@ -119,6 +120,8 @@ def _continued(mask: Mask, rules: Mask) -> Mask:
     A grid is often seen in bits about the writing, each too short to be known as a rule by itself: beside digits bits
     of it are 1s. They lie on a line that is known, as thin as it, and nothing else is there.
     """
+    if not rules.any():
+        return rules
     more = np.zeros_like(mask)
     labels, stats = _parts(_grown(rules, 5, 3))
     columns, known = np.arange(mask.shape[1]), list[NDArray[np.float64]]()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from handwriting.reading.results import Box, Page
+from handwriting.reading.results import Box, Character, Page
 
 # Chosen on 220 composed pages, sheets and fields of strangers' digits, each turned by 0, 90, 180 and 270 degrees, so
 # that none is turned that was upright. Upside down many a number is another, so several are needed to tell.
@@ -20,26 +20,29 @@ MOST = 150  # marks: more are a page of something else, and take their time
 def read_upright(picture: NDArray[np.uint8], read: Callable[[NDArray[np.uint8]], Page]) -> Page:
     """uint8 (H, W, 3) and what reads one -> its Page, of the picture turned where it reads much better so.
 
-    A short number by itself is not tried upside down: 9166 would be one either way.
+    A short number by itself is not taken upside down: 9166 would be one either way. Nor is a single mark tried.
     """
     page = read(picture)
-    marks = sum(len(line.characters) for line in page.lines)
-    if not 1 < marks <= MOST or sureness(page) >= DOUBTFUL:
+    if not 1 < len(_marks(page)) <= MOST or sureness(page) >= DOUBTFUL:
         return page
     others = [_back(read(np.ascontiguousarray(np.rot90(picture, k))), k, picture.shape) for k in (1, 2, 3)]
     best = max(others, key=_accepted)
-    found = sum(not character.rejected for line in best.lines for character in line.characters)
+    found = sum(not mark.rejected for mark in _marks(best))
     enough = found >= (LEAST_UPSIDE_DOWN if best.turned == 180 else LEAST)
     return best if enough and sureness(best) >= max(SURE, sureness(page) + GAIN) else page
 
 
 def sureness(page: Page) -> float:
     """A page -> mean probability of its marks, 0 of those that are rejected; 0 of no marks."""
-    return _accepted(page) / max(sum(len(line.characters) for line in page.lines), 1)
+    return _accepted(page) / max(len(_marks(page)), 1)
 
 
 def _accepted(page: Page) -> float:
-    return sum(character.probability for line in page.lines for character in line.characters if not character.rejected)
+    return sum(mark.probability for mark in _marks(page) if not mark.rejected)
+
+
+def _marks(page: Page) -> list[Character]:
+    return [character for line in page.lines for character in line.characters]
 
 
 def _back(page: Page, quarters: int, shape: tuple[int, ...]) -> Page:
