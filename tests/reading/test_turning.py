@@ -44,6 +44,20 @@ def test_what_reads_well_is_read_once_and_a_short_number_stays_as_it_stands(pape
         assert read(np.ascontiguousarray(np.rot90(paper(text), 2)), model=digits).turned == 0
 
 
+def test_a_page_that_gives_more_digits_as_it_stands_is_not_turned_for_its_rejected_marks() -> None:
+    box = (0, 0, 1, 1)
+    sure, none = Character("1", 0.99, box), Character("0", 0.5, box, rejected=True)
+
+    def reader(picture: NDArray[np.uint8]) -> Page:
+        upright = len(seen) == 0
+        seen.append(picture.shape)
+        return Page((Line("", 0.9, box, (sure,) * 14 + (none,) * 20 if upright else (sure,) * 12),))
+
+    seen: list[tuple[int, ...]] = []
+    assert read_upright(np.zeros((20, 30, 3), np.uint8), reader).turned == 0
+    assert len(seen) == 4
+
+
 def test_a_page_of_more_marks_than_a_page_of_numbers_has_is_read_once() -> None:
     mark = Character("1", 0.5, (0, 0, 1, 1), rejected=True)
     for count, readings in ((MOST, 4), (MOST + 1, 1)):

@@ -26,7 +26,7 @@ def read_upright(picture: NDArray[np.uint8], read: Callable[[NDArray[np.uint8]],
     if not 1 < len(_marks(page)) <= MOST or sureness(page) >= DOUBTFUL:
         return page
     others = [_back(read(np.ascontiguousarray(np.rot90(picture, k))), k, picture.shape) for k in (1, 2, 3)]
-    best = max(others, key=_accepted)
+    best = max([page, *others], key=_accepted)  # holes of a binding, rejected, make an upright page look bad
     found = sum(not mark.rejected for mark in _marks(best))
     enough = found >= (LEAST_UPSIDE_DOWN if best.turned == 180 else LEAST)
     return best if enough and sureness(best) >= max(SURE, sureness(page) + GAIN) else page
