@@ -326,6 +326,21 @@ def _tilted(new: New) -> Page:
     return page
 
 
+def _on_its_side(new: New) -> Page:
+    return _turned(new, 1)
+
+
+def _upside_down(new: New) -> Page:
+    return _turned(new, 2)
+
+
+def _turned(new: New, quarters: int) -> Page:
+    page = new(800, 1000)
+    page.numbers(200, (160, 320, 480), 70, 6)
+    page.view = np.ascontiguousarray(np.rot90(page.view, quarters))
+    return page
+
+
 SCENES: dict[str, Callable[[New], Page]] = {
     "notebook: rules, margin, holes": _notebook,
     "squared paper, a digit a square": _squared,
@@ -353,6 +368,8 @@ SCENES: dict[str, Callable[[New], Page]] = {
     "sticky note on a desk": _sticky_note,
     "scan with black edges": _scanner_edges,
     "tilted by 10 degrees": _tilted,
+    "on its side": _on_its_side,
+    "upside down": _upside_down,
 }
 
 
