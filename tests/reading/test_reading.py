@@ -16,7 +16,7 @@ from handwriting.cli.app import app
 from handwriting.data import Dataset
 from handwriting.errors import PictureError
 from handwriting.reading import Character, Line, Page, annotated, luhn_holds, read
-from handwriting.reading.sheet import lay_out
+from handwriting.reading.sheet import lay_out, without_corners
 from tests.imaging.drawn_pictures import on_table
 from tests.reading.conftest import Paper, Picture, assert_boxes_hold_the_ink
 
@@ -51,6 +51,35 @@ def test_grain_and_shadow_alone_are_no_lines(digits: Classifier) -> None:
     light = np.linspace(90, 240, 500)[None] + rng.normal(0, 4, (300, 500))
     page = read(np.repeat(np.clip(light, 0, 255).astype(np.uint8)[..., None], 3, 2), model=digits)
     assert all(character.rejected for line in page.lines for character in line.characters)
+
+
+def test_bits_of_a_pale_grid_are_no_digits_and_hide_none_that_is_taller(paper: Paper, digits: Classifier) -> None:
+    picture = paper("3", size=(700, 900))
+    for place, (x, y) in enumerate((x, y) for x in range(60, 860, 90) for y in range(200, 680, 60)):
+        bits = [[(x - 5, y), (x + 5, y), (x - 1, y + 16)]]  # one in five looks like a 7, the others are crossings
+        if place % 5:
+            bits = [[(x, y), (x + 1, y + 16)], [(x - 8, y + 7), (x + 8, y + 8)]]
+        for bit in bits:
+            cv2.polylines(picture, [np.array(bit, np.int32)], False, (90, 90, 90), 2, cv2.LINE_AA)
+    lines = read(picture, model=digits).lines
+    assert [line.text for line in lines if line.text] == ["3"]
+    assert sum(len(line.characters) for line in lines) > 20  # they are told of, as no characters
+
+
+def test_a_table_in_the_corner_of_the_picture_is_no_digit(paper: Paper, digits: Classifier) -> None:
+    picture = paper("58", size=(500, 900))
+    for corner in ([(899, 499), (899, 300), (860, 499)], [(0, 0), (0, 180), (40, 0)]):
+        shown = picture.copy()
+        cv2.fillPoly(shown, [np.array(corner, np.int32)], (40, 35, 30))
+        assert [line.text for line in read(shown, model=digits).lines if line.text] == ["58"]
+
+
+def test_what_fills_a_corner_goes_and_a_stroke_in_it_stays() -> None:
+    table, five = (np.zeros((400, 600), np.uint8) for _ in range(2))
+    cv2.fillPoly(table, [np.array([(0, 0), (0, 180), (40, 0)], np.int32)], 1)
+    cv2.polylines(five, [np.array([(60, 3), (3, 3), (3, 80), (50, 80), (60, 140), (3, 160)], np.int32)], False, 1, 7)
+    assert not without_corners(table.copy(), np.eye(3), (600, 400)).any()
+    assert (without_corners(five.copy(), np.eye(3), (600, 400)) == five).all()
 
 
 def test_boxes_lie_around_the_ink_in_the_original_picture(paper: Paper, digits: Classifier) -> None:

@@ -36,6 +36,9 @@ SURELY_WRITTEN = 0.8  # probability of each line where the sheet that was found 
 # A line of at least so many marks of which more than such a share are no characters is words: fewer than `SEVERAL` in a
 # row are an o or an s in them.
 WORDS_LEAST, WORDS_SHARE = 6, 0.5
+# Of lines of fewer marks: how many make litter, where at most such a share of all lines has a text; and how much taller
+# than litter writing must be, at the least, to be none of it.
+LITTER, LITTER_READ, LITTER_HEIGHT = 12, 0.3, 2.5
 
 
 @overload
@@ -112,8 +115,26 @@ def _read_sheet(sheet: Sheet, classifier: Classifier, rule: Constraint, allowed:
     model = line_model(classifier)
     calibration = model.calibration if model else weights().calibration
     lattices = lattices_of(sheet, classifier, model)
-    lines = [read_line(sheet, lattice, rule, allowed, calibration) for lattice in lattices]
-    return Page(tuple(line for line in lines if line is not None))
+    found = [read_line(sheet, lattice, rule, allowed, calibration) for lattice in lattices]
+    lines = [line for line in found if line is not None]
+    # Where a constraint asks for something, lines without a text may be writing that does not keep it.
+    return Page(tuple(_without_litter(lines) if rule.allows("") else lines))
+
+
+def _without_litter(lines: list[Line]) -> list[Line]:
+    """A page's lines -> the same, those rejected that are litter: of a pale grid's bits, seen by the hundred on a sheet
+    in poor light, one here and there looks like a digit. They stand alone or nearly so; what is much taller is none.
+    """
+    small = [line for line in lines if len(line.characters) < WORDS_LEAST and len(line.text) < SEVERAL]
+    if len(small) < LITTER or sum(bool(line.text) for line in lines) > LITTER_READ * len(lines):
+        return lines
+    height = LITTER_HEIGHT * float(np.median([line.box[3] for line in small]))
+    return [
+        replace(line, text="", probability=0.0, characters=tuple(replace(c, rejected=True) for c in line.characters))
+        if line in small and line.box[3] <= height
+        else line
+        for line in lines
+    ]
 
 
 def lattices_of(sheet: Sheet, classifier: Classifier, model: LineModel | None) -> list[Lattice]:

@@ -22,6 +22,9 @@ STEEPEST = 12.0  # degrees of skew that are looked for
 # A component that reaches across so much of the picture and changes by less than such a share of its depth within 7
 # pixels of its edge is a shadow too narrow for `flatten`: a book's fold has 0.19, ink and printed lines 0.38 or more.
 ACROSS, SOFT = 0.98, 0.28
+# Pixels within which ink is at the picture's edge; the shares of its two sides that must lie along the edges, and that
+# of its hull that is ink, for it to fill a corner; and the most of the picture's sides that such a corner takes.
+RAGGED, FILLED, SOLID, CORNER = 4, (0.3, 0.75), 0.7, 0.5
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,15 @@ def lay_out(picture: NDArray[np.uint8], *, all_of_it: bool = False) -> Sheet:
     left, top, w, h = cv2.boundingRect(mask)
     x, y = max(left - RIM, 0), max(top - RIM, 0)
     written = (slice(y, top + h + RIM), slice(x, left + w + RIM))
+    place = np.array([(1.0, 0, x), (0, 1.0, y), (0, 0, 1.0)])
+    upright = np.vstack([cv2.invertAffineTransform(turn), (0, 0, 1)]) @ place
     mask, ruled = without_rules(np.ascontiguousarray(mask[written]), size[0]), strength[written]
+    mask = without_corners(mask, upright, picture.shape[1::-1])
     strong = ruled[mask > 0]
     if strong.size:
         ruled = np.clip(ruled / max(float(np.percentile(strong, 60)), 0.02), 0, 1)
     strength = ruled * cv2.dilate(mask, np.ones((3, 3), np.uint8))
-    unturned = np.vstack([cv2.invertAffineTransform(turn) / scale, (0, 0, 1)])
-    back = back @ unturned @ np.array([(1.0, 0, x), (0, 1.0, y), (0, 0, 1.0)])
+    back = back @ np.diag([1 / scale, 1 / scale, 1]) @ upright
     return Sheet(
         np.asarray(strength, np.float32),
         mask,
@@ -187,6 +192,32 @@ def ink_mask(strength: Float, noise: Float) -> tuple[Mask, float]:
         around = (slice(max(y - 4, 0), y + h + 4), slice(max(x - 4, 0), x + w + 4))
         strong[number] = _sharpness(strength[around], labels[around] == number) > SOFT
     return np.asarray(strong[labels], np.uint8), level
+
+
+def without_corners(mask: Mask, way_back: NDArray[np.float64], size: tuple[int, int]) -> Mask:
+    """Ink (h, w) and its homography to the picture (W, H) -> without what fills a corner of the picture: a table beside
+    a sheet laid askew. Strokes that lie in a corner are not solid."""
+    ys, xs = np.nonzero(mask)
+    if not len(xs):
+        return mask
+    places = np.floor(cv2.perspectiveTransform(np.stack([xs, ys], 1)[None] + 0.5, way_back)[0]).astype(np.int64)
+    last = np.array(size) - 1
+    edge = (places < RAGGED) | (places > last - RAGGED)
+    corner = edge.all(1)
+    if not corner.any():
+        return mask
+    labels = cv2.connectedComponents(mask, connectivity=8)[1][ys, xs]
+    for number in np.unique(labels[corner]).tolist():
+        own = labels == number
+        extent = np.ptp(places[own], axis=0) + 1
+        if (extent > CORNER * (last + 1)).any():
+            continue
+        along = [len(np.unique(places[own & edge[:, 1 - axis], axis])) / extent[axis] for axis in (0, 1)]
+        hull = cv2.convexHull(places[own].astype(np.int32))
+        solid = own.sum() > SOLID * cv2.contourArea(hull)
+        if solid and min(along) > FILLED[0] and max(along) > FILLED[1]:
+            mask[ys[own], xs[own]] = 0
+    return mask
 
 
 def _sharpness(strength: Float, own: NDArray[np.bool_]) -> float:
