@@ -105,6 +105,18 @@ def test_a_turned_page_reads_the_same_and_its_boxes_turn_with_it(
             assert y - 2 <= middle[1] <= y + h + 2
 
 
+def test_numbers_that_stand_far_apart_do_not_turn_the_page(paper: Paper, digits: Classifier) -> None:
+    blank = paper("8", size=(640, 1000))
+    blank[:] = 220
+    for place, text in enumerate(("3156", "8985", "5839")):  # in one row at 9 degrees
+        line = paper(text, choice=place)[55:125, 70:]
+        x, y = 60 + 320 * place, 120 + round(320 * place * 0.16)
+        blank[y : y + 70, x : x + 230] = np.minimum(blank[y : y + 70, x : x + 230], line[:70, :230])
+    back = lay_out(blank).way_back
+    assert abs(np.degrees(np.arctan2(back[1, 0], back[0, 0]))) < 3  # 7.8 without a look at the rows
+    assert [line.text for line in read(blank, model=digits).lines] == ["3156", "8985", "5839"]
+
+
 def test_rules_and_grids_are_not_read(paper: Paper, digits: Classifier) -> None:
     ruled, grid = paper("4096", "27183", size=(400, 700)), paper("4096", "27183", size=(400, 700))
     printed = np.zeros((400, 700), np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handwriting.imaging import find_paper, paper_alone, shrunk
-from handwriting.reading.rules import without_rules
+from handwriting.reading.rules import without_rules, writing_height
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.uint8]
@@ -19,6 +19,8 @@ WORK_SHORTEST = 100  # smaller pictures are enlarged: cuts between touching digi
 CHANNEL_SIDE = 400  # pixels of the picture on which the channel is chosen
 RIM = 12  # pixels of paper kept around the ink
 STEEPEST = 12.0  # degrees of skew that are looked for
+# Marks with a neighbour in their row from which on these tell where, within so many degrees; and the most marks asked.
+NEIGHBOURS, NEAR, MOST_MARKS = 8, 2.0, 600
 # A component that reaches across so much of the picture and changes by less than such a share of its depth within 7
 # pixels of its edge is a shadow too narrow for `flatten`: a book's fold has 0.19, ink and printed lines 0.38 or more.
 ACROSS, SOFT = 0.98, 0.28
@@ -234,7 +236,8 @@ def _sharpness(strength: Float, own: NDArray[np.bool_]) -> float:
 def skew(mask: Mask) -> float:
     """Ink (h, w) -> degrees by which the page is turned counter-clockwise, 0 when nothing tells.
 
-    The angle at which the ink's row sums differ most (Postl 1986): rules and lines of writing both say it.
+    The angle at which the ink's row sums differ most (Postl 1986): rules and lines of writing both say it. Where marks
+    stand in rows it is looked for near their angle: numbers that stand far apart fall into one row at some angle too.
     """
     ys, xs = np.nonzero(mask)
     if len(xs) < 50:
@@ -253,10 +256,31 @@ def skew(mask: Mask) -> float:
         return float((counts**2).sum())
 
     coarse = np.arange(-STEEPEST, STEEPEST + 0.1, 1.0)
+    angles = _to_neighbours(mask)
+    if len(angles) >= NEIGHBOURS:
+        near = np.abs(coarse - np.median(angles)) <= NEAR
+        coarse = coarse[near] if near.any() else coarse
     best = float(coarse[int(np.argmax([sharpness(angle) for angle in coarse]))])
     fine = best + np.arange(-0.8, 0.81, 0.2)
     best = float(fine[int(np.argmax([sharpness(angle) for angle in fine]))])
-    return best if sharpness(best) > 1.03 * sharpness(0.0) else 0.0
+    return best if 0.0 not in coarse or sharpness(best) > 1.03 * sharpness(0.0) else 0.0
+
+
+def _to_neighbours(mask: Mask) -> NDArray[np.float64]:
+    """Ink (h, w) -> the angles (n,), in degrees, from marks of the writing's height to their nearest on the right."""
+    height = writing_height(mask)
+    boxes = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:].astype(np.float64)
+    boxes = boxes[(boxes[:, 3] > 0.5 * height) & (boxes[:, 3] < 1.8 * height) & (boxes[:, 2] < 2.5 * height)]
+    if not 0 < len(boxes) <= MOST_MARKS:
+        return np.zeros(0)
+    left, right = boxes[:, 0], boxes[:, 0] + boxes[:, 2]
+    x, y = (left + right) / 2, boxes[:, 1] + boxes[:, 3] / 2
+    ahead, aside = x[None] - x[:, None], y[None] - y[:, None]
+    row = (ahead > 0.4 * height) & (left[None] - right[:, None] < 1.2 * height)
+    row &= np.abs(aside) < 0.35 * np.maximum(ahead, height) + 0.15 * height
+    nearest = np.where(row, np.hypot(ahead, 2 * aside), np.inf).argmin(1)
+    own = np.flatnonzero(row.any(1))
+    return np.asarray(np.degrees(np.arctan2(aside[own, nearest[own]], ahead[own, nearest[own]])), np.float64)
 
 
 def _turned(size: tuple[int, int], angle: float) -> tuple[NDArray[np.float64], tuple[int, int]]:
