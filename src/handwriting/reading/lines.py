@@ -43,11 +43,11 @@ class Strip:
 
 def find_lines(sheet: Sheet) -> list[Strip]:
     """A sheet -> its lines; no ink, no lines. Marks too small to be writing are left out."""
-    height = writing_height(sheet.mask)
-    if not height:
-        return []
     _, parts, stats, centres = cv2.connectedComponentsWithStats(sheet.mask, connectivity=8)
     labels = np.asarray(parts, np.int32)
+    height = writing_height(np.asarray(stats, np.int32))
+    if not height:
+        return []
     boxes = stats.astype(np.float64)
     writing = (boxes[:, 3] < TALLEST * height) | (boxes[:, 4] > THINNEST * boxes[:, 3] ** 2)
     writing[0] = False  # the ground

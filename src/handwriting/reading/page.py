@@ -125,16 +125,18 @@ def _without_litter(lines: list[Line]) -> list[Line]:
     """A page's lines -> the same, those rejected that are litter: of a pale grid's bits, seen by the hundred on a sheet
     in poor light, one here and there looks like a digit. They stand alone or nearly so; what is much taller is none.
     """
-    small = [line for line in lines if len(line.characters) < WORDS_LEAST and len(line.text) < SEVERAL]
-    if len(small) < LITTER or sum(bool(line.text) for line in lines) > LITTER_READ * len(lines):
+    small = [len(line.characters) < WORDS_LEAST and len(line.text) < SEVERAL for line in lines]
+    if sum(small) < LITTER or sum(bool(line.text) for line in lines) > LITTER_READ * len(lines):
         return lines
-    height = LITTER_HEIGHT * float(np.median([line.box[3] for line in small]))
+    most = LITTER_HEIGHT * float(np.median([line.box[3] for line, alone in zip(lines, small, strict=True) if alone]))
     return [
-        replace(line, text="", probability=0.0, characters=tuple(replace(c, rejected=True) for c in line.characters))
-        if line in small and line.box[3] <= height
-        else line
-        for line in lines
+        _all_rejected(line) if alone and line.box[3] <= most else line for line, alone in zip(lines, small, strict=True)
     ]
+
+
+def _all_rejected(line: Line) -> Line:
+    characters = tuple(replace(character, rejected=True) for character in line.characters)
+    return replace(line, text="", probability=0.0, characters=characters)
 
 
 def lattices_of(sheet: Sheet, classifier: Classifier, model: LineModel | None) -> list[Lattice]:

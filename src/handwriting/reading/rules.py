@@ -25,7 +25,7 @@ def _grown(mask: Mask, wide: int, high: int) -> Mask:
     return np.asarray(cv2.dilate(mask, np.ones((high, wide), np.uint8)), np.uint8)
 
 
-def _parts(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def parts(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Ink -> its components' numbers (h, w), 0 off the ink, and their boxes and areas (n, 5), first the ground's."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     return np.asarray(labels, np.int32), np.asarray(stats, np.int32)
@@ -41,22 +41,22 @@ def without_rules(mask: Mask, wide: int) -> Mask:
         return mask
     mask = _without_frames(mask)
     mask, across = _without(mask, reach=int(np.clip(0.5 * wide, 60, 200)))
-    height = writing_height(mask)
+    height = writing_height(parts(mask)[1])
     if height:
         boxless = _without_boxes(mask, height)
         if boxless is not mask:
-            mask, height = boxless, writing_height(boxless) or height
+            mask, height = boxless, writing_height(parts(boxless)[1]) or height
         mask, _ = _without(mask, reach=int(max(1.2 * height, 24)), height=height, known=across)
     return mask
 
 
-def writing_height(mask: Mask) -> float:
-    """Ink (h, w) -> how tall its characters are, in pixels; 0 without any: the tall components' median.
+def writing_height(stats: NDArray[np.int32]) -> float:
+    """Components' boxes and areas (n, 5), the ground's first -> how tall characters are, in pixels; 0 without any: the
+    tall components' median.
 
     The dots of a dotted line outnumber the characters on it. So what is too small to be read is not counted, nor what
     is much smaller than several others, none of them thin, that are most of the ink.
     """
-    _, stats = _parts(mask)
     heights, areas = stats[1:, cv2.CC_STAT_HEIGHT].astype(np.float64), stats[1:, cv2.CC_STAT_AREA]
     counted = (areas >= 12) & (heights >= LEAST_HEIGHT)
     height = _of_the_tall(heights[counted])
@@ -103,7 +103,7 @@ def _rules(mask: Mask, reach: int, height: float) -> Mask:
     tall = _opened(mask, 1, int(1.5 * usual + 1) + 1)
     thin = np.asarray(runs & ~tall & 1, np.uint8)
     near = _grown(thin, 3, 3)
-    labels, stats = _parts(near)
+    labels, stats = parts(near)
     count = len(stats)
     # Of a rule that is sure every bit between two strokes goes; of a doubtful one only pieces of some length.
     stroke = stroke_width(mask)
@@ -123,7 +123,7 @@ def _continued(mask: Mask, rules: Mask) -> Mask:
     if not rules.any():
         return rules
     more = np.zeros_like(mask)
-    labels, stats = _parts(_grown(rules, 5, 3))
+    labels, stats = parts(_grown(rules, 5, 3))
     columns, known = np.arange(mask.shape[1]), list[NDArray[np.float64]]()
     for index in np.flatnonzero(stats[:, cv2.CC_STAT_WIDTH] >= LONG):
         x, y, w, h, _ = stats[index]
@@ -170,7 +170,7 @@ def _without_boxes(mask: Mask, height: float) -> Mask:
     """Ink without printed boxes, even where writing touches them: two level runs one above the other, joined by
     ink at both ends."""
     runs = _grown(_runs(mask, int(max(0.7 * height, 18))), 3, 3)
-    labels, stats = _parts(runs)
+    labels, stats = parts(runs)
     count = len(stats)
     long = [k for k in range(1, count) if stats[k, cv2.CC_STAT_WIDTH] > 3 * stats[k, cv2.CC_STAT_HEIGHT]]
     ends = {k: _ends(labels, k, stats[k]) for k in long[:60]}
@@ -219,7 +219,7 @@ def _joined(mask: Mask, top: tuple[int, int], bottom: tuple[int, int]) -> bool:
 
 def _without_frames(mask: Mask) -> Mask:
     """Ink without boxes drawn around other ink and touching none of it."""
-    labels, stats = _parts(mask)
+    labels, stats = parts(mask)
     for index in np.argsort(-stats[1:, cv2.CC_STAT_AREA])[:20] + 1:
         x, y, w, h, area = stats[index]
         if min(w, h) < 15:
@@ -236,7 +236,7 @@ def _without_frames(mask: Mask) -> Mask:
 def _lengths(runs: Mask, pieces: NDArray[np.int32], count: int, most: float) -> NDArray[np.int64]:
     """Runs (h, w) and pieces of them (h, w) -> for each piece the width of the whole run that it lies in; 0 where that
     is thicker than ``most`` pixels: small digits that touch make one run as high as themselves."""
-    labels, stats = _parts(_grown(runs, 3, 3))
+    labels, stats = parts(_grown(runs, 3, 3))
     widths = stats[:, cv2.CC_STAT_WIDTH].astype(np.int64)
     widths[np.bincount(labels[runs > 0], minlength=len(stats)) > most * widths] = 0
     lengths = np.zeros(count, np.int64)
@@ -263,7 +263,7 @@ def _box_sides(mask: Mask, across: Mask, height: float) -> Mask:
     if not sides.any():
         return sides
     near = _grown(across, 5, 7)
-    labels, stats = _parts(_grown(sides, 3, 5))
+    labels, stats = parts(_grown(sides, 3, 5))
     count = len(stats)
     keep = np.zeros(count, bool)
     for index in range(1, count):
@@ -275,7 +275,7 @@ def _box_sides(mask: Mask, across: Mask, height: float) -> Mask:
 
 def _mended(left: Mask, rules: Mask) -> Mask:
     """What is left, without the crumbs of the rules: components that are nearly all rule are dropped."""
-    labels, stats = _parts(left)
+    labels, stats = parts(left)
     count = len(stats)
     gone = _grown(rules, 3, 3)
     touched = np.bincount(labels[(gone > 0) & (left > 0)], minlength=count)

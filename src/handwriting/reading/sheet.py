@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handwriting.imaging import find_paper, paper_alone, shrunk
-from handwriting.reading.rules import without_rules, writing_height
+from handwriting.reading.rules import parts, without_rules, writing_height
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.uint8]
@@ -208,7 +208,8 @@ def without_corners(mask: Mask, way_back: NDArray[np.float64], size: tuple[int, 
     corner = edge.all(1)
     if not corner.any():
         return mask
-    labels = cv2.connectedComponents(mask, connectivity=8)[1][ys, xs]
+    kept = mask.copy()
+    labels = parts(mask)[0][ys, xs]
     for number in np.unique(labels[corner]).tolist():
         own = labels == number
         extent = np.ptp(places[own], axis=0) + 1
@@ -218,8 +219,8 @@ def without_corners(mask: Mask, way_back: NDArray[np.float64], size: tuple[int, 
         hull = cv2.convexHull(places[own].astype(np.int32))
         solid = own.sum() > SOLID * cv2.contourArea(hull)
         if solid and min(along) > FILLED[0] and max(along) > FILLED[1]:
-            mask[ys[own], xs[own]] = 0
-    return mask
+            kept[ys[own], xs[own]] = 0
+    return np.asarray(kept, np.uint8)
 
 
 def _sharpness(strength: Float, own: NDArray[np.bool_]) -> float:
@@ -268,8 +269,8 @@ def skew(mask: Mask) -> float:
 
 def _to_neighbours(mask: Mask) -> NDArray[np.float64]:
     """Ink (h, w) -> the angles (n,), in degrees, from marks of the writing's height to their nearest on the right."""
-    height = writing_height(mask)
-    boxes = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:].astype(np.float64)
+    _, stats = parts(mask)
+    height, boxes = writing_height(stats), stats[1:].astype(np.float64)
     boxes = boxes[(boxes[:, 3] > 0.5 * height) & (boxes[:, 3] < 1.8 * height) & (boxes[:, 2] < 2.5 * height)]
     if not 0 < len(boxes) <= MOST_MARKS:
         return np.zeros(0)
