@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,19 +54,33 @@ def test_grain_and_shadow_alone_are_no_lines(digits: Classifier) -> None:
     assert all(character.rejected for line in page.lines for character in line.characters)
 
 
-def test_bits_of_a_pale_grid_are_no_digits_and_hide_none_that_is_taller(paper: Paper, digits: Classifier) -> None:
-    picture = paper("3", size=(700, 900))
+def with_bits_of_a_grid(picture: Picture) -> Picture:
+    """A page of 700 x 900 with bits of a pale grid drawn below its first line: one in five looks like a 7."""
     for place, (x, y) in enumerate((x, y) for x in range(60, 860, 90) for y in range(200, 680, 60)):
-        bits = [[(x - 5, y), (x + 5, y), (x - 1, y + 16)]]  # one in five looks like a 7, the others are crossings
+        bits = [[(x - 5, y), (x + 5, y), (x - 1, y + 16)]]
         if place % 5:
             bits = [[(x, y), (x + 1, y + 16)], [(x - 8, y + 7), (x + 8, y + 8)]]
         for bit in bits:
             cv2.polylines(picture, [np.array(bit, np.int32)], False, (90, 90, 90), 2, cv2.LINE_AA)
+    return picture
+
+
+def test_bits_of_a_pale_grid_are_no_digits_and_hide_none_that_is_taller(paper: Paper, digits: Classifier) -> None:
+    picture = with_bits_of_a_grid(paper("3", size=(700, 900)))
     lines = read(picture, model=digits).lines
     assert [line.text for line in lines if line.text] == ["3"]
     assert sum(len(line.characters) for line in lines) > 20  # they are told of, as no characters
     # Lines that a constraint leaves without a text are no litter, and make none of the others.
     assert sum(line.text == "7" for line in read(picture, model=digits, length=1).lines) > 3
+
+
+def test_the_command_tells_of_marks_that_are_no_digits_in_one_line(paper: Paper, tmp_path: Path) -> None:
+    Image.fromarray(with_bits_of_a_grid(paper("3", size=(700, 900)))).save(tmp_path / "page.png")
+    result = CliRunner().invoke(app, ["read", str(tmp_path / "page.png")])
+    assert result.exit_code == 0
+    read_it, rejected = result.stdout.splitlines()
+    assert ": 3  " in read_it
+    assert re.search(r": -  .*\(\d{2,} rejected in \d+ lines: no character", rejected)
 
 
 def test_a_table_in_the_corner_of_the_picture_is_no_digit(paper: Paper, digits: Classifier) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,10 +72,15 @@ def _print(image: Path, page: Page) -> None:
         typer.echo(f"{image}: nothing written")
     if page.turned:
         warn(f"{image}: read turned by {page.turned} degrees counter-clockwise")
-    for line in page.lines:
-        rejected = sum(character.rejected for character in line.characters)
-        note = f"  ({rejected} rejected: no character that this model knows)" if rejected else ""
-        typer.echo(f"{image}: {line.text or '-'}  {line.probability:.1%}{note}")
+    for unknown, run in groupby(page.lines, key=lambda line: bool(line.characters) and not line.text):
+        lines = list(run)
+        # Bits of a grid are lines by the hundred: those between two that were read are told in one.
+        for some in [lines] if unknown else [[line] for line in lines]:
+            rejected = sum(character.rejected for line in some for character in line.characters)
+            among = f" in {len(some)} lines" if len(some) > 1 else ""
+            note = f"  ({rejected} rejected{among}: no character that this model knows)" if rejected else ""
+            probability = max(line.probability for line in some)
+            typer.echo(f"{image}: {some[0].text or '-'}  {probability:.1%}{note}")
 
 
 def _copies(images: list[Path], folder: Path | None) -> list[Path | None]:
