@@ -197,7 +197,8 @@ def test_the_oldest_learned_versions_go_and_the_file_that_they_grew_from_stays(
     learner: Settings, digits: dict[str, bytes], tmp_path: Path
 ) -> None:
     from handwriting.serving.metrics import Metrics
-    from handwriting.serving.models import Models, open_version
+    from handwriting.serving.models import Models
+    from handwriting.serving.versions import open_version
 
     served = Models(learner, Metrics()).default
     base = served.active.ident

@@ -18,10 +18,11 @@ import numpy as np
 
 from handwriting.errors import HandwritingError
 from handwriting.serving.logs import logger
-from handwriting.serving.models import Served, open_version
+from handwriting.serving.models import Served
 from handwriting.serving.problems import Problem
 from handwriting.serving.settings import Settings
 from handwriting.serving.store import Store
+from handwriting.serving.versions import open_version
 
 _NICE = 10  # so that whoever asks meanwhile is answered first
 _SECONDS = 600.0  # far above the 20 seconds that it should take; a process that hangs is ended

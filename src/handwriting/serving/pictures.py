@@ -6,7 +6,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,7 @@ from handwriting.errors import HandwritingError, PictureError
 from handwriting.imaging import draw_strip, normal_form, open_picture, strip_png
 from handwriting.imaging.opening import FORMATS
 from handwriting.reading import Page, read
-
-if TYPE_CHECKING:
-    from handwriting.serving.models import Version
+from handwriting.serving.versions import Version
 
 _LARGE = 16_000_000  # pixels; about 12 bytes each while a picture is opened
 
