@@ -97,11 +97,11 @@ def _is_normal(grey: NDArray[np.uint8]) -> bool:
     """
     if grey.shape != (SIDE, SIDE):
         return False
-    rows, columns = grey.sum(1, dtype=np.float32), grey.sum(0, dtype=np.float32)
-    ys, xs = np.flatnonzero(rows), np.flatnonzero(columns)
-    if len(ys) == 0 or max(ys[-1] - ys[0], xs[-1] - xs[0]) + 1 != BOX:
+    _, _, wide, high = cv2.boundingRect(grey)
+    if max(wide, high) != BOX:
         return False
-    return max(abs(_centre(rows) - MIDDLE), abs(_centre(columns) - MIDDLE)) <= 1.0
+    mass = cv2.moments(grey)
+    return max(abs(mass[moment] / mass["m00"] - MIDDLE) for moment in ("m01", "m10")) <= 1.0
 
 
 def _as_it_is(image: NDArray[np.uint8]) -> NormalForm:
@@ -109,7 +109,7 @@ def _as_it_is(image: NDArray[np.uint8]) -> NormalForm:
     mask = image > EDGE_SHARE * float(image.max())
     left, top, wide, high = (int(value) for value in cv2.boundingRect(mask.astype(np.uint8)))
     steps = (
-        Step("picture", _resized(image, _work_scale(image)), f"{SIDE} x {SIDE} pixels, as grey"),
+        Step("picture", image, f"{SIDE} x {SIDE} pixels, as grey"),
         Step("normal form", image, "is in normal form already: left as it is"),
     )
     return NormalForm(image, mask, (left, top, wide, high), "light ink", (), False, steps)
