@@ -63,6 +63,14 @@ def test_training_learns_repeats_itself_and_leaves_torchs_random_state_alone(poo
     assert again.loss == pytest.approx(epochs[0].loss, rel=0.01)
 
 
+def test_warps_calm_down_in_the_last_part_of_a_training_alone(pools: tuple[Pool, ...]) -> None:
+    as_ever, calm = (
+        [epoch.loss for epoch in train_digits(pools, epochs=2, generator=seeded(3), calm=share)] for share in (0.0, 0.5)
+    )
+    assert calm[0] == pytest.approx(as_ever[0], rel=1e-4)
+    assert calm[1] < as_ever[1]
+
+
 @pytest.mark.parametrize("epochs", [0, -3])
 def test_no_epochs_are_refused(epochs: int, pools: tuple[Pool, ...]) -> None:
     with pytest.raises(TrainingError, match="at least 1"):

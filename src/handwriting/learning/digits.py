@@ -4,7 +4,7 @@ One network answers two questions: which digit (`logits`), and whether the pictu
 (`character`, the reject head). Each batch mixes five pools: MNIST as it is, MNIST and drawings through photos and the
 real normal form, drawn digits, digits with a sliver of a neighbour, and negatives. All of it is warped, and half of
 it degraded by `photo.photograph`. The weights handed out are a running mean of the trained ones (Polyak and Juditsky
-1992), which evens out the last steps' noise.
+1992), which evens out the last steps' noise. Towards the end warps calm down, as in the recipe `strong`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from torch import Generator, Tensor, nn
 
 from handwriting.data import Dataset
 from handwriting.errors import TrainingError
-from handwriting.learning.augment import warp
+from handwriting.learning.augment import CALM, warp
 from handwriting.learning.device import native_bfloat16
-from handwriting.learning.optimizing import seeded, sparing
+from handwriting.learning.optimizing import Average, seeded, set_rate, sparing, trapezoid
 from handwriting.learning.photo import EFFECTS, Effects, photograph
 from handwriting.learning.synthesis import Source, crowded, drawn_digits, negatives, photographed
 
@@ -32,7 +32,7 @@ MNIST_MEAN, MNIST_STD = 0.1307, 0.3081  # of the train part's pixels in [0, 1]
 RATE, WARM_UP, COOL_DOWN, WEIGHT_DECAY = 0.005, 0.03, 0.35, 0.02  # the second and third: shares of all steps
 SMOOTHING = 0.1
 CHARACTER_WEIGHT = 0.5  # of the reject head's loss beside the digits'
-MEAN_EVERY, MEAN_DECAY = 4, 0.98
+AVERAGE = 200  # steps that the weights handed out are an average over
 
 
 class DigitsNetwork(nn.Module):
@@ -115,12 +115,12 @@ def _some(source: Source, count: int, generator: Generator) -> Source:
 
 @dataclass(frozen=True)
 class DigitsEpoch:
-    """One pass over MNIST's train part: its number from 1, mean loss, seconds, and the weights' mean so far."""
+    """One pass over MNIST's train part: its number from 1, mean loss, seconds, and the weights' average so far."""
 
     number: int
     loss: float
     seconds: float
-    network: DigitsNetwork
+    network: nn.Module
 
 
 def train_digits(
@@ -131,13 +131,15 @@ def train_digits(
     share: float = 0.5,
     effects: Effects = EFFECTS,
     rate: float = RATE,
-    start: DigitsNetwork | None = None,
+    calm: float = 0.3,
+    start: nn.Module | None = None,
 ) -> Iterator[DigitsEpoch]:
     """Pools -> one DigitsEpoch at a time; an epoch passes once over the first pool and draws from the others.
 
-    AdamW at a steady rate, warmed up and cooled down (`_rate`), in bfloat16 where the processor computes in it.
-    ``share`` of every batch is degraded by ``effects`` like photos; ``rate`` is the level learning rate. Training goes
-    on from the weights of ``start``, which stays as it is; without it, initial weights come from the generator too.
+    AdamW at a steady rate, warmed up and cooled down, in bfloat16 where the processor computes in it. ``share`` of
+    every batch is degraded by ``effects`` like photos; ``rate`` is the level learning rate; ``calm`` is the share of
+    the steps, the last ones, in which warps are half as strong. Training goes on from the weights of ``start``, which
+    stays as it is; without it, initial weights come from the generator too.
 
     Raises:
         TrainingError: ``epochs`` below 1, too few images for a batch, or a loss that is not finite.
@@ -151,7 +153,7 @@ def train_digits(
     with seeded(generator):
         network = DigitsNetwork() if start is None else copy.deepcopy(start).requires_grad_(requires_grad=True)
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        mean = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
+        average = Average(network, AVERAGE)
         optimizer = torch.optim.AdamW(sparing(network.parameters(), WEIGHT_DECAY), rate, fused=True)
         step = 0
         for number in range(1, epochs + 1):
@@ -159,30 +161,21 @@ def train_digits(
             order = torch.randperm(len(first.images), generator=generator)
             network.train()
             for place in range(steps):
-                for group in optimizer.param_groups:
-                    group["lr"] = rate * _rate(step / (epochs * steps))
+                done = step / (epochs * steps)
+                set_rate(optimizer, rate * trapezoid(done, WARM_UP, COOL_DOWN))
+                strength = CALM if done >= 1 - calm else 1.0
                 images, labels = _batch(pools, order[place * first.a_batch : (place + 1) * first.a_batch], generator)
-                pixels = photograph(warp(images, 1.0, generator).unsqueeze(1), generator, share, effects)
+                pixels = photograph(warp(images, strength, generator).unsqueeze(1), generator, share, effects)
                 loss = _loss(network, pixels[:, 0], labels)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
                 step += 1
+                average.update(step)
                 total += float(loss.detach())
-                if step % MEAN_EVERY == 0:
-                    _follow(mean, network, step // MEAN_EVERY)
             if not math.isfinite(total):
                 raise TrainingError(f"the loss is not finite in epoch {number}; try another seed")
-            yield DigitsEpoch(number, total / steps, time.perf_counter() - started, mean)
-
-
-def _rate(done: float) -> float:
-    """Share of all steps done, 0 to 1 -> share of the learning rate: up, level, then straight down to nothing.
-
-    The trapezoid does as well as a cosine of the same length (Haegele et al. 2024, "Scaling Laws and Compute-Optimal
-    Training Beyond Fixed Training Durations").
-    """
-    return min(1.0, (done + 1e-3) / WARM_UP, (1 - done) / COOL_DOWN)
+            yield DigitsEpoch(number, total / steps, time.perf_counter() - started, average.network)
 
 
 def _batch(pools: tuple[Pool, ...], rows: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -193,7 +186,7 @@ def _batch(pools: tuple[Pool, ...], rows: Tensor, generator: Generator) -> tuple
     return images.float().div_(255), labels
 
 
-def _loss(network: DigitsNetwork, images: Tensor, labels: Tensor) -> Tensor:
+def _loss(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of the digits plus the reject head's binary one, both with smoothed targets."""
     with torch.autocast("cpu", torch.bfloat16, enabled=native_bfloat16(images.device)):
         logits, character = network(images)
@@ -201,14 +194,3 @@ def _loss(network: DigitsNetwork, images: Tensor, labels: Tensor) -> Tensor:
     target = digit.float() * (1 - 0.2 * SMOOTHING) + 0.1 * SMOOTHING
     which = F.cross_entropy(logits.float(), labels, ignore_index=NO_DIGIT, label_smoothing=SMOOTHING)
     return which + CHARACTER_WEIGHT * F.binary_cross_entropy_with_logits(character.float(), target)
-
-
-@torch.no_grad()
-def _follow(mean: nn.Module, network: nn.Module, updates: int) -> None:
-    """Move the running mean of weights towards the network's; early on it follows faster."""
-    keep = min(MEAN_DECAY, updates / (updates + 10))
-    for kept, new in zip(mean.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.dtype.is_floating_point:
-            kept.lerp_(new, 1 - keep)
-        else:
-            kept.copy_(new)

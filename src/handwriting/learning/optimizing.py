@@ -83,7 +83,11 @@ SCHEDULES: dict[str, Callable[[float], float]] = {"constant": lambda _done: 1.0,
 
 def trapezoid(done: float, warm_up: float, cool_down: float) -> float:
     """The share of the training done, in [0, 1) -> of the peak rate: up to it in ``warm_up``, from it in ``cool_down``,
-    both shares of the training."""
+    both shares of the training.
+
+    It does as well as a cosine of the same length (Haegele et al. 2024, "Scaling Laws and Compute-Optimal Training
+    Beyond Fixed Training Durations").
+    """
     return min(1.0, (done + 1e-3) / warm_up, (1 - done) / cool_down)
 
 

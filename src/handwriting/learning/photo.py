@@ -279,7 +279,7 @@ EFFECTS: Effects = (
     (salt_and_pepper, 0.1),
 )
 # For a last stage of training: what the table above was weakest at on valid, met more often.
-LATE_EFFECTS = ((crossed_out, 0.15), *EFFECTS)
+LATE_EFFECTS = ((crossed_out, 0.1), *EFFECTS)
 
 
 def photograph(images: Tensor, generator: Generator, share: float = 0.5, effects: Effects = EFFECTS) -> Tensor:
