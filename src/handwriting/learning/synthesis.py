@@ -20,6 +20,7 @@ from handwriting.learning.glyphs import BOX, DIGITS, LETTERS, MIDDLE, SIZE, draw
 
 STRAIGHT = 1.9  # pixels: ink that spreads less than this (std) across its main axis passes as a 1
 FAINT = 0.15  # ink below this does not count towards the box
+NARROW = 6  # columns of a digit that are never cut
 
 # Strokes of forms, tables and arithmetic. A single upright line is left out (1), as is a closed box (0).
 LINES = (
@@ -231,8 +232,9 @@ def crowded(count: int, source: Source, generator: Generator) -> Source:
     first, last = _edges(ink.any(1))
     sliver = torch.randint(-1, 4, (count,), generator=generator).float()  # columns; negative clips the digit itself
     is_left = torch.rand(count, generator=generator) < 0.5
-    low = torch.where(is_left, first, begins - sliver)
-    high = torch.where(is_left, begins.clamp(max=34) + sliver, last)
+    # Of a narrow 1 that its neighbour reaches over, a cut there would leave no more than the ends.
+    low = torch.where(is_left, first, torch.minimum(begins - sliver, last - NARROW))
+    high = torch.where(is_left, torch.maximum(begins.clamp(max=34) + sliver, first + NARROW), last)
     return to_bytes(refit(keep_columns(canvas, low, high))), torch.where(is_left, left_labels, right_labels)
 
 
