@@ -13,6 +13,7 @@ from handwriting.files import write_whole
 ORDER = (
     "classic",
     "time_to_accuracy",
+    "time_to_accuracy_cuda",
     "strong",
     "startup",
     "inference",

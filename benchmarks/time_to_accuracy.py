@@ -2,6 +2,8 @@
 
     python benchmarks/time_to_accuracy.py                      every row, side by side in one run
     python benchmarks/time_to_accuracy.py --rows fast strong --seeds 10 --strong-seeds 3
+    python benchmarks/time_to_accuracy.py --device cuda        the same on a GPU, into a table of its own
+    python benchmarks/time_to_accuracy.py --rows               table and figure anew, nothing measured
 
 Every recipe gets its data as tensors in memory; seconds count from there to trained weights, without the pauses in
 which accuracy is measured. The recipes of this package train on 48,000 images and valid (12,000) chooses the epoch; the
@@ -181,17 +183,19 @@ def main() -> None:
     parser.add_argument("--strong-epochs", type=int, default=None, help="instead of the recipe's own, to save time")
     parser.add_argument("--no-growth", action="store_true", help="leave out the cost as the training set grows")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", choices=devices.DEVICE_NAMES, default="cpu")
+    parser.add_argument("--device", choices=("cpu", "cuda", "mps"), default="cpu")
     parser.add_argument("--data-dir", default=None, help="looked in for MNIST before HANDWRITING_DATA")
     parser.add_argument("--out", type=Path, default=tables.RESULTS, help="for the .md and .json")
-    parser.add_argument("--figure", type=Path, default=tables.IMAGES / "time_to_accuracy.png")
+    parser.add_argument("--images", type=Path, default=tables.IMAGES, help="for the figure")
     parser.add_argument("--weights", type=Path, default=Path(__file__).parent / "out", help="where weights are kept")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    ledger = Ledger(options.out / "time_to_accuracy.json")
-    measure(options, ledger)
-    write_table(ledger.records, options.out / "time_to_accuracy.md")
-    write_figure(ledger.records, options.figure)
+    name = "time_to_accuracy" if options.device == "cpu" else f"time_to_accuracy_{options.device}"
+    ledger = Ledger(options.out / f"{name}.json")
+    if options.rows:
+        measure(options, ledger)
+    write_table(ledger.records, options.out / f"{name}.md")
+    write_figure(ledger.records, options.images / f"{name}.png")
 
 
 def measure(options: argparse.Namespace, ledger: Ledger) -> None:
@@ -201,9 +205,8 @@ def measure(options: argparse.Namespace, ledger: Ledger) -> None:
     test, device = splits.open_test(), devices.choose(options.device)
     seeds = {"classic": options.slow_seeds, "examples": options.slow_seeds}
     seeds |= {"fast": options.seeds, "strong": options.strong_seeds}
-    if options.rows:
-        warm_up = dataclasses.replace(splits, train=splits.train.subset(np.arange(2048)))
-        list(Training(recipe("fast"), warm_up.train, warm_up.valid, device).epochs())  # torch's own first-use costs
+    warm_up = dataclasses.replace(splits, train=splits.train.subset(np.arange(2048)))
+    list(Training(recipe("fast"), warm_up.train, warm_up.valid, device).epochs())  # torch's own first-use costs
     for name in options.rows:
         for seed in range(1, seeds[name] + 1):
             if name == "examples":

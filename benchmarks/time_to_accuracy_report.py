@@ -41,7 +41,8 @@ def write_table(records: Records, path: Path) -> None:
         for row in TITLES
         if any(one["kind"] == "training" and one["row"] == row for one in records)
     }
-    lines = ["# Seconds to accuracy", "", "![accuracy over seconds](../images/time_to_accuracy.png)", ""]
+    where = "" if any("cpu," in one["hardware"] for one in records) else " on a GPU"
+    lines = [f"# Seconds to accuracy{where}", "", f"![accuracy over seconds](../images/{path.stem}.png)", ""]
     lines += [*_main_table(trainings), "", *_every_seed(trainings)]
     missing = [title for row, title in TITLES.items() if row not in trainings]
     if missing:
@@ -65,8 +66,6 @@ def write_table(records: Records, path: Path) -> None:
             machines[one["hardware"]].append(name)
     places = [f"{', '.join(sorted(rows))}: {place}" for place, rows in machines.items()]
     lines += ["", f"Hardware: {'; '.join(places)}. The load beside each record is in the .json."]
-    if not any("cpu," not in one["hardware"] for one in records):
-        lines += ["", "No GPU was at hand: nothing here was measured on one."]
     lines.append("")
     write_whole(path, "\n".join(lines))
 
@@ -89,8 +88,8 @@ def _main_table(trainings: dict[str, Records]) -> list[str]:
         missing = f" ({len(runs) - len(there)} of {len(runs)} never)" if len(there) < len(runs) else ""
         place = runs[0]["hardware"]
         ratio = f"{classic[place] / statistics.mean(seconds):.3g}" if place in classic else ""
-        threads = re.findall(r"(\d+) threads", place)
-        cells = [TITLES[row], str(len(runs)), *threads, str(max(one["epochs"] for one in runs))]
+        threads = re.search(r"(\d+) threads", place)
+        cells = [TITLES[row], str(len(runs)), threads[1] if threads else "GPU", str(max(one["epochs"] for one in runs))]
         cells += [spread([one["seconds"] / one["epochs"] for one in runs]), spread(seconds)]
         cells += [(spread(there) if there else "") + missing, percent([one["test_accuracy"] for one in runs])]
         lines.append("| " + " | ".join([*cells, f"{runs[0]['parameters']:,}", ratio]) + " |")

@@ -2,11 +2,13 @@
 
     python scripts/train_lines.py --out runs/lines                # as often as wanted
     python scripts/train_lines.py --out runs/lines --package      # into the package
+    python scripts/train_lines.py --manner even --device cuda --processes 7    # half of it, beside one for crowded
 
 It learns from numbers that `learning.composing` writes with the digits of four writers of five (48,000 images; the
 split by writer with seed 11) and with drawn ones: photographed and found again by `reading`, and written straight into
-ribbons, new ones each epoch. The fifth writer is a stranger to it. Its four members, two of each design, are trained
-one after the other; a member that ``--out`` holds already, trained with the same options, is taken as it is.
+ribbons, new ones each epoch. The fifth writer is a stranger to it. It has a member of each design for each manner of
+writing: those of a manner learn from the same lines side by side, manners one after the other, or with ``--manner``
+each by a run of its own. A member that ``--out`` holds already, trained with the same options, is taken as it is.
 Afterwards `python scripts/train_windows.py --package` trains the window network beside it, and `python
 benchmarks/tune_reading.py lines` chooses on strangers' digits how far each is trusted, and calibrates. MNIST test is
 not opened.
@@ -16,10 +18,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import multiprocessing
-import platform
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial, reduce
+import time
+from collections import deque
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +38,7 @@ from handwriting.classifier import with_metadata
 from handwriting.data import Dataset, load, split
 from handwriting.files import write_whole
 from handwriting.learning.composing import CROWDED, EVEN, Manner, Material, Scene, compose, write
+from handwriting.learning.device import DEVICE_NAMES, choose, describe
 from handwriting.learning.export import lines_to_onnx
 from handwriting.learning.lines import DESIGNS, ROWS, LineNetwork, Lines, Member, train_lines
 from handwriting.learning.synthesis import drawn_digits, other_marks
@@ -42,13 +48,7 @@ from handwriting.reading.sheet import Sheet, lay_out
 
 PACKAGE = Path(__file__).parents[1] / "src/handwriting/reading"
 BESIDE = ("mnist", "mnist-sample", "qmnist", "emnist-digits", "emnist-mnist")  # its digits are those of models on these
-# Each member's design and the manner of the lines that it learns from. Seeds count up from the option's.
-MEMBERS = {
-    "coarse": ("coarse", EVEN),
-    "fine": ("fine", EVEN),
-    "coarse-crowded": ("coarse", CROWDED),
-    "fine-crowded": ("fine", CROWDED),
-}
+MANNERS = {"even": EVEN, "crowded": CROWDED}  # of the lines that members learn from; seeds count up from the option's
 LETTERS, SCRIBBLES, DRAWN, A_HAND = 4000, 500, 6000, 60
 # Until `benchmarks/tune_reading.py lines` has fitted it.
 UNCALIBRATED = {
@@ -60,8 +60,9 @@ UNCALIBRATED = {
     "least_looks": 0.3,
     "run": [0.5, 0.1],
 }
-WINDOW = 6  # epochs that a photographed line is learned from
+ASKED = ("epochs", "batch", "rate", "scenes", "photographed_for", "written", "written_for")  # of the options
 WIDEST = 520  # columns: wider ribbons are left out of training, for memory
+Seed = int | tuple[int, ...]
 Marks = list[tuple[int, float, float, float]]  # label, middle, left and right of each mark of a ribbon
 
 
@@ -77,7 +78,7 @@ def gather(train: Dataset, seed: int, manner: Manner) -> Material:
     return Material(tuple(hands), marks, manner)
 
 
-def photographed(material: Material, scenes: int, seed: int) -> Lines:
+def photographed(material: Material, scenes: int, seed: Seed) -> Lines:
     """So many composed pictures -> the lines that `reading` finds in them."""
     rng = np.random.default_rng(seed)
     found = [line for _ in range(scenes) for line in found_lines(compose(material, rng))]
@@ -133,7 +134,7 @@ def _in_the_middle(own: NDArray[np.bool_], share: float) -> bool:
     return len(rows) * share > 0.8 and abs(float(rows.mean()) - ROWS / 2) < 0.3 * HEIGHT
 
 
-def written(material: Material, count: int, seed: int) -> Lines:
+def written(material: Material, count: int, seed: Seed) -> Lines:
     """So many numbers written straight into ribbons, without paper or camera."""
     rng = np.random.default_rng(seed)
     lines = []
@@ -164,56 +165,80 @@ def as_lines(lines: list[tuple[NDArray[np.uint8], Marks]]) -> Lines:
 
 
 class Ahead:
-    """The lines of each epoch, made by another process while the epoch before is learned from.
+    """The lines of each epoch, made by other processes while the epoch before is learned from.
 
-    An epoch's are photographed in it or in one of the ``WINDOW`` - 1 before it, or written for it alone.
+    An epoch's are made in it or in one of the epochs before it: photographed lines and written ones are learned from in
+    as many epochs as the options say.
     """
 
-    def __init__(self, material: Material, scenes: int, count: int, seed: int, epochs: int) -> None:
-        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-        self._make = partial(fresh, material, scenes, count, seed)
-        self._epochs = epochs
-        self._next = self._pool.submit(self._make, 1)
-        self._photographed: list[Lines] = []
+    def __init__(self, material: Material, seed: int, options: argparse.Namespace) -> None:
+        self._options, self._processes = options, options.processes
+        self._pool = ProcessPoolExecutor(self._processes, mp_context=multiprocessing.get_context("spawn"))
+        shares = [(options.scenes, options.photographed_for), (options.written, options.written_for)]
+        sizes = [math.ceil(count / self._processes) for count, _ in shares]
+        self._make = partial(fresh, material, *sizes, seed)
+        self._windows = [deque[list[Lines]](maxlen=window) for _, window in shares]
+        self._next = self._begun(1)
+
+    def _begun(self, epoch: int) -> list[Future[tuple[Lines, Lines]]]:
+        return [self._pool.submit(self._make, epoch, process) for process in range(self._processes)]
 
     def lines(self, epoch: int) -> Lines:
         """An epoch's, epochs in turn from 1."""
-        photos, numbers = self._next.result()
-        if epoch < self._epochs:
-            self._next = self._pool.submit(self._make, epoch + 1)
+        made = [part.result() for part in self._next]
+        if epoch < self._options.epochs:
+            self._next = self._begun(epoch + 1)
         else:
-            self._pool.shutdown()  # its process holds the material, and another member may follow
-        self._photographed = [*self._photographed[1 - WINDOW :], photos]
-        return reduce(Lines.__add__, self._photographed, numbers)
+            self._pool.shutdown()  # its processes hold the material, and other members may follow
+        for window, parts in zip(self._windows, zip(*made, strict=True), strict=True):
+            window.append(list(parts))
+        return joined([part for window in self._windows for parts in window for part in parts])
 
 
-def fresh(material: Material, scenes: int, count: int, seed: int, epoch: int) -> tuple[Lines, Lines]:
+def joined(parts: list[Lines]) -> Lines:
+    """Lines of all the parts."""
+    return Lines(*([own for part in parts for own in getattr(part, field.name)] for field in fields(Lines)))
+
+
+def fresh(material: Material, scenes: int, count: int, seed: int, epoch: int, process: int) -> tuple[Lines, Lines]:
     """New lines for an epoch: photographed, of so many scenes, and so many written."""
     torch.set_num_threads(1)
-    return photographed(material, scenes, seed * 1000 + epoch), written(material, count, seed * 1000 + epoch)
+    cv2.setNumThreads(1)
+    return photographed(material, scenes, (seed, epoch, process)), written(material, count, (seed, epoch, process, 1))
 
 
-def train_member(name: str, train: Dataset, seed: int, options: argparse.Namespace, path: Path) -> None:
-    """Trains a member and writes its weights, and how it came by them, whole."""
-    design, manner = MEMBERS[name]
-    ahead = Ahead(gather(train, seed, manner), options.scenes, options.written, seed, options.epochs)
-    losses = []
+def train_members(names: list[str], train: Dataset, seed: int, options: argparse.Namespace) -> None:
+    """Trains members of a manner and writes each one's weights, and how it came by them, whole."""
+    designs, manners = zip(*(name.split("-") for name in names), strict=True)
+    device, ahead = choose(options.device), Ahead(gather(train, seed, MANNERS[manners[0]]), seed, options)
+    losses: list[list[float]] = [[] for _ in names]
+    started = time.perf_counter()
     for epoch in train_lines(
-        ahead.lines, DESIGNS[design], epochs=options.epochs, generator=torch.Generator().manual_seed(seed)
+        ahead.lines,
+        [DESIGNS[design] for design in designs],
+        epochs=options.epochs,
+        generator=torch.Generator().manual_seed(seed),
+        batch=options.batch,
+        rate=options.rate,
+        device=device,
     ):
-        losses.append(round(epoch.loss, 4))
-        print(f"{name}, epoch {epoch.number}: loss {epoch.loss:.4f}, {epoch.seconds:.0f} s", flush=True)
-    recipe = asked_for(options, seed)
-    hardware = f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}"
-    weights = epoch.network.to(memory_format=torch.contiguous_format).state_dict()  # type: ignore[call-overload]
-    content = io.BytesIO()
-    torch.save({"weights": weights, "recipe": {**recipe, "loss": losses, "hardware": hardware}}, content)
-    write_whole(path, content.getvalue())
+        for name, own, loss in zip(names, losses, epoch.losses, strict=True):
+            own.append(round(loss, 4))
+            print(f"{name}, epoch {epoch.number}: loss {loss:.4f}, {epoch.seconds:.1f} s", flush=True)
+    how = {
+        "seconds": round(time.perf_counter() - started),
+        "hardware": f"{describe(device)}, torch {torch.__version__}",
+    }
+    for name, own, network in zip(names, losses, epoch.networks, strict=True):
+        weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
+        content = io.BytesIO()
+        torch.save({"weights": weights, "recipe": {**asked_for(options, seed), "loss": own, **how}}, content)
+        write_whole(options.out / f"{name}.pt", content.getvalue())
 
 
-def asked_for(options: argparse.Namespace, seed: int) -> dict[str, int]:
+def asked_for(options: argparse.Namespace, seed: int) -> dict[str, float]:
     """What a member is to be trained with."""
-    return {"epochs": options.epochs, "scenes": options.scenes, "written": options.written, "seed": seed}
+    return {**{key: getattr(options, key) for key in ASKED}, "seed": seed}
 
 
 def main() -> None:
@@ -221,38 +246,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/lines"))
     parser.add_argument("--data-dir", help="where the MNIST files are (default: HANDWRITING_DATA, or downloaded)")
-    parser.add_argument("--epochs", type=int, default=22)
-    parser.add_argument("--scenes", type=int, default=1800, help="composed pictures, photographed, an epoch")
-    parser.add_argument("--written", type=int, default=16_000, help="numbers written straight into ribbons, an epoch")
+    parser.add_argument("--manner", choices=MANNERS, help="train the members of this manner alone, and export nothing")
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--rate", type=float, default=0.0035, help="the level learning rate")
+    parser.add_argument("--scenes", type=int, default=800, help="composed pictures, photographed, an epoch")
+    parser.add_argument("--photographed-for", type=int, default=12, help="epochs that their lines are learned from")
+    parser.add_argument("--written", type=int, default=3000, help="numbers written straight into ribbons, an epoch")
+    parser.add_argument("--written-for", type=int, default=6, help="epochs that they are learned from")
     parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--device", choices=DEVICE_NAMES, default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--processes", type=int, default=1, help="that make lines, beside the one that learns")
     parser.add_argument("--package", action="store_true", help="write the model into the package too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    seeds = {name: options.seed + number for number, name in enumerate(MEMBERS)}
-    paths = {name: options.out / f"{name}.pt" for name in MEMBERS}
+    seeds = {manner: options.seed + number for number, manner in enumerate(MANNERS)}
+    members = {f"{design}-{manner}": seed for manner, seed in seeds.items() for design in DESIGNS}
+    paths = {name: options.out / f"{name}.pt" for name in members}
     for name, path in paths.items():  # before hours of training, not after
         if path.exists():
-            wanted, recipe = asked_for(options, seeds[name]), torch.load(path)["recipe"]
+            wanted, recipe = asked_for(options, members[name]), torch.load(path)["recipe"]
             had = {key: recipe[key] for key in wanted}
             if had != wanted:
                 parser.error(f"{path} was trained with {had}, not {wanted}: remove it, or give another --out")
     splits = split(load("mnist", data_dir=options.data_dir), by="writer")
-    members, recipes = [], {}
-    for name, (design, _) in MEMBERS.items():
-        if not paths[name].exists():
-            train_member(name, splits.train, seeds[name], options, paths[name])
-        document = torch.load(paths[name])
-        member = Member(DESIGNS[design])
-        member.load_state_dict(document["weights"])
-        members.append(member)
-        recipes[name] = document["recipe"]
-    network = LineNetwork(members)
+    for manner in [options.manner] if options.manner else MANNERS:
+        missing = [name for name, path in paths.items() if name.endswith(f"-{manner}") and not path.exists()]
+        if missing:
+            train_members(missing, splits.train, seeds[manner], options)
+    if options.manner:
+        return
+    documents = {name: torch.load(path) for name, path in paths.items()}
+    network = LineNetwork([member_of(name, document["weights"]) for name, document in documents.items()])
     metadata = {
         "classes": list(splits.train.classes),
         "beside": BESIDE,
         "data": {"name": "mnist", "fingerprint": splits.train.fingerprint()},
-        "recipe": recipes,
+        "recipe": {name: document["recipe"] for name, document in documents.items()},
         "parameters": sum(value.numel() for value in network.parameters()),
         "version": __version__,
         "reading": UNCALIBRATED,
@@ -261,6 +292,13 @@ def main() -> None:
     write_whole(options.out / "digits-lines.onnx", model)
     if options.package:
         write_whole(PACKAGE / "digits-lines.onnx", model)
+
+
+def member_of(name: str, weights: dict[str, torch.Tensor]) -> Member:
+    """A member by its name, with these weights."""
+    member = Member(DESIGNS[name.split("-")[0]])
+    member.load_state_dict(weights)
+    return member
 
 
 if __name__ == "__main__":

@@ -48,27 +48,31 @@ def test_the_line_networks_script_makes_a_file_that_reading_opens(tmp_path: Path
     file = tmp_path / "digits-lines.onnx"
     recipes = LineModel(file.read_bytes()).metadata["recipe"]
     assert {name: recipe["seed"] for name, recipe in recipes.items()} == {
-        "coarse": 11,
-        "fine": 12,
-        "coarse-crowded": 13,
-        "fine-crowded": 14,
+        "coarse-even": 11,
+        "fine-even": 11,
+        "coarse-crowded": 12,
+        "fine-crowded": 12,
     }
     for recipe in recipes.values():
         assert (recipe["epochs"], recipe["scenes"], recipe["written"], len(recipe["loss"])) == (2, 30, 64, 2)
     file.unlink()
-    (tmp_path / "fine.pt").unlink()
+    (tmp_path / "fine-even.pt").unlink()
     output = run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *size)
     assert output.count("loss") == 2  # what is there is not trained again
     assert file.exists()
-    for name in (
-        "coarse",
-        "fine",
-    ):  # coarse.pt is gone the second time, and not trained
+    for name in ("coarse-even", "fine-even"):  # the first is gone the second time, and not trained
         process = ended("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, *size, "--epochs", "3")
         assert process.returncode != 0
         assert f"{name}.pt was trained with {{'epochs': 2" in process.stderr
         assert "loss" not in process.stdout
         (tmp_path / f"{name}.pt").unlink()
+
+
+@pytest.mark.mnist
+def test_the_members_of_one_manner_can_be_trained_by_a_run_of_their_own(tmp_path: Path, whole_mnist: Path) -> None:
+    size = ["--epochs", "1", "--scenes", "30", "--written", "64", "--processes", "2", "--written-for", "2"]
+    run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", "--manner", "crowded", *size)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["coarse-crowded.pt", "fine-crowded.pt"]
 
 
 @pytest.mark.mnist

@@ -19,9 +19,12 @@ _AVERAGE_EVERY = 4  # steps: as good as every step, at a quarter of the cost
 
 
 @contextmanager
-def seeded(generator: Generator) -> Iterator[None]:
-    """What draws from torch's global state on the CPU follows from the generator's next number; the state stays."""
-    with torch.random.fork_rng(devices=[]):
+def seeded(generator: Generator, device: torch.device | None = None) -> Iterator[None]:
+    """What draws from torch's global state follows from the generator's next number; the state stays as it is.
+
+    The CPU's state, and that of ``device`` if it is a GPU.
+    """
+    with torch.random.fork_rng(devices=[device] if device is not None and device.type == "cuda" else []):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         yield
 
