@@ -104,24 +104,34 @@ New = Callable[..., Page]  # (high, wide, paper, pen) -> Page
 
 
 def _notebook(new: New) -> Page:
+    page = _blank_notebook(new)
+    page.numbers(280, (130, 310, 490, 670), 64, 7)
+    return page
+
+
+def _blank_notebook(new: New) -> Page:
     page = new(1200, 1600)
     for y in range(120, 1200, 90):
         page.line((0, y), (1600, y + 6))
     page.line((210, 0), (204, 1200), RED)
-    page.numbers(280, (130, 310, 490, 670), 64, 7)
     for y in (160, 520, 1050):
         page.disc((70, y), 26, (60, 55, 50))
     return page
 
 
 def _squared(new: New) -> Page:
+    page = _blank_squared(new)
+    for row in range(4):
+        for column in range(7):
+            page.number(112 + 52 * column, 100 + 156 * row, 46, 1, joined=column > 0)
+    return page
+
+
+def _blank_squared(new: New) -> Page:
     page = new(800, 1300)
     for place in range(0, 1300, 52):
         page.line((place, 0), (place, 800))
         page.line((0, place), (1300, place))
-    for row in range(4):
-        for column in range(7):
-            page.number(112 + 52 * column, 100 + 156 * row, 46, 1, joined=column > 0)
     return page
 
 
@@ -241,6 +251,14 @@ def _fold(new: New) -> Page:
 def _creases(new: New) -> Page:
     page = new(800, 1200)
     page.numbers(200, (150, 480), 72, 7)
+    return _creased(page)
+
+
+def _blank_creased(new: New) -> Page:
+    return _creased(new(800, 1200))
+
+
+def _creased(page: Page) -> Page:
     ys, xs = page.grid()
     for off in (ys - 330 - 0.02 * xs, xs - 610 + 0.03 * ys):
         page.dimmed(1 - 0.3 * np.exp(-((off / 3) ** 2)) + 0.12 * np.tanh(off / 30) * np.exp(-np.abs(off) / 120))
@@ -370,6 +388,9 @@ SCENES: dict[str, Callable[[New], Page]] = {
     "tilted by 10 degrees": _tilted,
     "on its side": _on_its_side,
     "upside down": _upside_down,
+    "a notebook's page, nothing written": _blank_notebook,
+    "squared paper, nothing written": _blank_squared,
+    "folded twice, nothing written": _blank_creased,
 }
 
 

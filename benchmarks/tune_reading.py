@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -423,6 +424,8 @@ def main() -> None:
     parser.add_argument("--fields", type=int, default=1500)
     parser.add_argument("--pages", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--trusts", type=float, nargs="+", default=TRUSTS, help="of the classifier, to choose from")
+    parser.add_argument("--trusts-windows", type=float, nargs="+", default=TRUSTS_WINDOWS, help="the window network's")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--out", type=Path, default=READING)
     options = parser.parse_args()
@@ -441,7 +444,8 @@ def main() -> None:
         file = options.out / "digits-lines.onnx"
         model = LineModel(file.read_bytes(), (READING / "digits-windows.onnx").read_bytes())
         others = strange(halves[0].digits, SCENES, options.seed + 2)
-        metadata = {**model.metadata, "reading": tuned_lines(fit, check, others, classifier, model)}
+        trusts = {"trust_windows": options.trusts_windows, "trust": options.trusts}
+        metadata = {**model.metadata, "reading": tuned_lines(fit, check, others, classifier, model, trusts)}
         write_whole(file, with_metadata(file.read_bytes(), metadata))
 
 
@@ -462,11 +466,17 @@ def tuned(fit: list[Studied], check: list[Studied], rounds: int, seed: int) -> d
 
 
 def tuned_lines(
-    fit: list[Composed], check: list[Composed], others: list[Composed], classifier: Classifier, model: LineModel
+    fit: list[Composed],
+    check: list[Composed],
+    others: list[Composed],
+    classifier: Classifier,
+    model: LineModel,
+    trusts: dict[str, Sequence[float]],
 ) -> dict[str, Any]:
-    """Pictures to choose on, to calibrate on, with other marks -> the line model's `reading`; prints what it reads."""
-    model.trust, numbers = TRUSTS[0], []
-    for name, values in (("trust_windows", TRUSTS_WINDOWS), ("trust", TRUSTS)):  # one after the other
+    """Pictures to choose on, to calibrate on, with other marks, and trusts to choose from -> the line model's
+    `reading`; prints what it reads."""
+    model.trust, numbers = trusts["trust"][0], []
+    for name, values in trusts.items():  # one after the other
         best, share = values[0], -1.0
         for value in values:
             setattr(model, name, value)
