@@ -28,6 +28,12 @@ Colour = tuple[float, float, float]
 WHITE, BLUE, BLACK = (245.0, 244.0, 238.0), (30.0, 35.0, 110.0), (22.0, 22.0, 28.0)
 RULE, RED = (140.0, 165.0, 215.0), (222.0, 105.0, 105.0)
 
+WORDS = (
+    *("the", "of", "and", "please", "return", "this", "form", "before", "friday", "amount", "paid", "customer"),
+    *("signature", "birth", "telephone", "account", "holder", "postal", "city", "invoice", "total", "delivery"),
+    *("school", "homework", "chapter", "exercises", "quick", "jumps", "lazy", "wizards", "boxes", "judge"),
+)
+
 
 class Page:
     """Paper in floating-point levels (H, W, 3), and what has been written on it."""
@@ -196,6 +202,13 @@ def _printed_form(new: New) -> Page:
         page.print(words, (60, y), 1.0)
     page.box((60, 260), (900, 170), (60, 60, 60))
     page.number(120, 280, 80, 7)
+    return page
+
+
+def _printed_words(new: New) -> Page:
+    page = new(640, 1400)
+    for y in range(90, 620, 110):
+        page.print(" ".join(page.rng.choice(WORDS, 6)).capitalize(), (60, y), float(page.rng.uniform(0.9, 1.4)))
     return page
 
 
@@ -391,6 +404,7 @@ SCENES: dict[str, Callable[[New], Page]] = {
     "a notebook's page, nothing written": _blank_notebook,
     "squared paper, nothing written": _blank_squared,
     "folded twice, nothing written": _blank_creased,
+    "five lines of printed words, no number": _printed_words,
 }
 
 

@@ -2,15 +2,16 @@
 
     python scripts/train_lines.py --out runs/lines                # as often as wanted
     python scripts/train_lines.py --out runs/lines --package      # into the package
-    python scripts/train_lines.py --manner even --device cuda --processes 7    # half of it, beside the other half
+    python scripts/train_lines.py --manner even --device cuda --processes 7    # half of it, beside one for crowded
 
 It learns from numbers that `learning.composing` writes with the digits of four writers of five (48,000 images; the
 split by writer with seed 11) and with drawn ones: photographed and found again by `reading`, and written straight into
-ribbons, new ones each epoch. The fifth writer is a stranger to it. It has a member for each manner of writing, trained
-one after the other, or with ``--manner`` each by a run of its own: eight minutes of a GPU beside eight cores. A member
-that ``--out`` holds already, trained with the same options, is taken as it is. Afterwards `python
-scripts/train_windows.py --package` trains the window network beside it, and `python benchmarks/tune_reading.py lines`
-chooses on strangers' digits how far each is trusted, and calibrates. MNIST test is not opened.
+ribbons, new ones each epoch. The fifth writer is a stranger to it. It has a member of each design for each manner of
+writing: those of a manner learn from the same lines side by side, manners one after the other, or with ``--manner``
+each by a run of its own. A member that ``--out`` holds already, trained with the same options, is taken as it is.
+Afterwards `python scripts/train_windows.py --package` trains the window network beside it, and `python
+benchmarks/tune_reading.py lines` chooses on strangers' digits how far each is trusted, and calibrates. MNIST test is
+not opened.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from handwriting.files import write_whole
 from handwriting.learning.composing import CROWDED, EVEN, Manner, Material, Scene, compose, write
 from handwriting.learning.device import DEVICE_NAMES, choose, describe
 from handwriting.learning.export import lines_to_onnx
-from handwriting.learning.lines import RATE, ROWS, LineNetwork, Lines, Member, train_lines
+from handwriting.learning.lines import DESIGNS, ROWS, LineNetwork, Lines, Member, train_lines
 from handwriting.learning.synthesis import drawn_digits, other_marks
 from handwriting.reading.lines import Strip, find_lines
 from handwriting.reading.ribbon import HEIGHT, RIM, ribbon
@@ -47,10 +48,7 @@ from handwriting.reading.sheet import Sheet, lay_out
 
 PACKAGE = Path(__file__).parents[1] / "src/handwriting/reading"
 BESIDE = ("mnist", "mnist-sample", "qmnist", "emnist-digits", "emnist-mnist")  # its digits are those of models on these
-MANNERS = {
-    "even": EVEN,
-    "crowded": CROWDED,
-}  # of the lines that each member learns from; seeds count up from the option's
+MANNERS = {"even": EVEN, "crowded": CROWDED}  # of the lines that members learn from; seeds count up from the option's
 LETTERS, SCRIBBLES, DRAWN, A_HAND = 4000, 500, 6000, 60
 # Until `benchmarks/tune_reading.py lines` has fitted it.
 UNCALIBRATED = {
@@ -209,27 +207,33 @@ def fresh(material: Material, scenes: int, count: int, seed: int, epoch: int, pr
     return photographed(material, scenes, (seed, epoch, process)), written(material, count, (seed, epoch, process, 1))
 
 
-def train_member(manner: str, train: Dataset, seed: int, options: argparse.Namespace, path: Path) -> None:
-    """Trains a member and writes its weights, and how it came by them, whole."""
-    device, ahead = choose(options.device), Ahead(gather(train, seed, MANNERS[manner]), seed, options)
-    losses = []
+def train_members(names: list[str], train: Dataset, seed: int, options: argparse.Namespace) -> None:
+    """Trains members of a manner and writes each one's weights, and how it came by them, whole."""
+    designs, manners = zip(*(name.split("-") for name in names), strict=True)
+    device, ahead = choose(options.device), Ahead(gather(train, seed, MANNERS[manners[0]]), seed, options)
+    losses: list[list[float]] = [[] for _ in names]
     started = time.perf_counter()
     for epoch in train_lines(
         ahead.lines,
+        [DESIGNS[design] for design in designs],
         epochs=options.epochs,
         generator=torch.Generator().manual_seed(seed),
         batch=options.batch,
         rate=options.rate,
         device=device,
     ):
-        losses.append(round(epoch.loss, 4))
-        print(f"{manner}, epoch {epoch.number}: loss {epoch.loss:.4f}, {epoch.seconds:.1f} s", flush=True)
-    seconds, hardware = time.perf_counter() - started, f"{describe(device)}, torch {torch.__version__}"
-    recipe = {**asked_for(options, seed), "loss": losses, "seconds": round(seconds), "hardware": hardware}
-    weights = {key: value.cpu().contiguous() for key, value in epoch.network.state_dict().items()}
-    content = io.BytesIO()
-    torch.save({"weights": weights, "recipe": recipe}, content)
-    write_whole(path, content.getvalue())
+        for name, own, loss in zip(names, losses, epoch.losses, strict=True):
+            own.append(round(loss, 4))
+            print(f"{name}, epoch {epoch.number}: loss {loss:.4f}, {epoch.seconds:.1f} s", flush=True)
+    how = {
+        "seconds": round(time.perf_counter() - started),
+        "hardware": f"{describe(device)}, torch {torch.__version__}",
+    }
+    for name, own, network in zip(names, losses, epoch.networks, strict=True):
+        weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
+        content = io.BytesIO()
+        torch.save({"weights": weights, "recipe": {**asked_for(options, seed), "loss": own, **how}}, content)
+        write_whole(options.out / f"{name}.pt", content.getvalue())
 
 
 def asked_for(options: argparse.Namespace, seed: int) -> dict[str, float]:
@@ -242,10 +246,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/lines"))
     parser.add_argument("--data-dir", help="where the MNIST files are (default: HANDWRITING_DATA, or downloaded)")
-    parser.add_argument("--manner", choices=MANNERS, help="train the member of this manner alone, and export nothing")
+    parser.add_argument("--manner", choices=MANNERS, help="train the members of this manner alone, and export nothing")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rate", type=float, default=RATE, help="the level learning rate")
+    parser.add_argument("--rate", type=float, default=0.0035, help="the level learning rate")
     parser.add_argument("--scenes", type=int, default=800, help="composed pictures, photographed, an epoch")
     parser.add_argument("--photographed-for", type=int, default=12, help="epochs that their lines are learned from")
     parser.add_argument("--written", type=int, default=3000, help="numbers written straight into ribbons, an epoch")
@@ -258,28 +262,28 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     seeds = {manner: options.seed + number for number, manner in enumerate(MANNERS)}
-    paths = {manner: options.out / f"{manner}.pt" for manner in MANNERS}
-    for manner, path in paths.items():  # before hours of training, not after
+    members = {f"{design}-{manner}": seed for manner, seed in seeds.items() for design in DESIGNS}
+    paths = {name: options.out / f"{name}.pt" for name in members}
+    for name, path in paths.items():  # before hours of training, not after
         if path.exists():
-            wanted, recipe = asked_for(options, seeds[manner]), torch.load(path)["recipe"]
+            wanted, recipe = asked_for(options, members[name]), torch.load(path)["recipe"]
             had = {key: recipe[key] for key in wanted}
             if had != wanted:
                 parser.error(f"{path} was trained with {had}, not {wanted}: remove it, or give another --out")
     splits = split(load("mnist", data_dir=options.data_dir), by="writer")
     for manner in [options.manner] if options.manner else MANNERS:
-        if not paths[manner].exists():
-            train_member(manner, splits.train, seeds[manner], options, paths[manner])
+        missing = [name for name, path in paths.items() if name.endswith(f"-{manner}") and not path.exists()]
+        if missing:
+            train_members(missing, splits.train, seeds[manner], options)
     if options.manner:
         return
-    documents = {manner: torch.load(path) for manner, path in paths.items()}
-    network = LineNetwork([Member() for _ in documents])
-    for member, document in zip(network.members, documents.values(), strict=True):
-        member.load_state_dict(document["weights"])
+    documents = {name: torch.load(path) for name, path in paths.items()}
+    network = LineNetwork([member_of(name, document["weights"]) for name, document in documents.items()])
     metadata = {
         "classes": list(splits.train.classes),
         "beside": BESIDE,
         "data": {"name": "mnist", "fingerprint": splits.train.fingerprint()},
-        "recipe": {manner: document["recipe"] for manner, document in documents.items()},
+        "recipe": {name: document["recipe"] for name, document in documents.items()},
         "parameters": sum(value.numel() for value in network.parameters()),
         "version": __version__,
         "reading": UNCALIBRATED,
@@ -288,6 +292,13 @@ def main() -> None:
     write_whole(options.out / "digits-lines.onnx", model)
     if options.package:
         write_whole(PACKAGE / "digits-lines.onnx", model)
+
+
+def member_of(name: str, weights: dict[str, torch.Tensor]) -> Member:
+    """A member by its name, with these weights."""
+    member = Member(DESIGNS[name.split("-")[0]])
+    member.load_state_dict(weights)
+    return member
 
 
 if __name__ == "__main__":

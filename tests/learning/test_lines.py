@@ -17,8 +17,10 @@ from handwriting.learning.lines import (
     BLANK,
     CLASSES,
     CPU,
+    DESIGNS,
     OTHER_MARK,
     ROWS,
+    Design,
     LineNetwork,
     Lines,
     Member,
@@ -35,7 +37,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def both() -> LineNetwork:
-    return LineNetwork([Member(), Member()]).eval()
+    return LineNetwork([Member(design) for design in DESIGNS.values()]).eval()
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +64,11 @@ def test_every_column_gets_log_probabilities(width: int) -> None:
 
 def test_members_have_an_equal_say_at_each_column() -> None:
     network, ribbons = both(), torch.rand(1, 2, ROWS, 31)
-    one, other = (member(ribbons).exp() for member in network.members)
-    assert one.shape[1] == 32
-    assert torch.allclose(network(ribbons).exp(), (one + other) / 2, atol=1e-6)
+    coarse, fine = (member(ribbons).exp() for member in network.members)
+    assert (coarse.shape[1], fine.shape[1]) == (16, 32)
+    together = network(ribbons).exp()
+    for column in range(32):
+        assert torch.allclose(together[0, column], (coarse[0, column // 2] + fine[0, column]) / 2, atol=1e-6)
 
 
 def test_places_move_with_the_ink(lines: Lines) -> None:
@@ -135,16 +139,17 @@ def test_what_is_answered_apart_is_moved_the_least() -> None:
             assert found[known].tolist() == pytest.approx(wanted.tolist(), abs=1e-3)
 
 
+@pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
 @pytest.mark.parametrize("middle", [30.0, 30.5, 31.0, 31.5])
-def test_two_equal_marks_side_by_side_are_not_answered_as_one(middle: float) -> None:
+def test_two_equal_marks_side_by_side_are_not_answered_as_one(design: Design, middle: float) -> None:
     """Answers that please the places' part of the loss best must also spell both marks, with a blank between."""
-    answers = torch.zeros(1, 64, CLASSES, requires_grad=True)
+    answers = torch.zeros(1, 64 * design.answers // 2, CLASSES, requires_grad=True)
 
     class Free(Member):
         def forward(self, ribbons: torch.Tensor) -> torch.Tensor:
             return answers.log_softmax(2)
 
-    network, middles = Free(), apart(torch.tensor([[middle - 1, middle + 1]]))
+    network, middles = Free(design), apart(torch.tensor([[middle - 1, middle + 1]]))
     places = torch.stack([middles, middles - 2, middles + 2], 2)
     labels, counts = torch.tensor([[2, 2]]), torch.tensor([2])
     optimizer = torch.optim.Adam([answers], 0.3)
@@ -156,22 +161,25 @@ def test_two_equal_marks_side_by_side_are_not_answered_as_one(middle: float) -> 
     assert best.unique_consecutive().tolist() == [0, 2, 0, 2, 0]
 
 
-def learned(lines: Lines, epochs: int = 4, device: torch.device = CPU) -> list[float]:
-    """The losses of a small training."""
-    training = train_lines(lambda _: lines, epochs=epochs, generator=seeded(), batch=16, device=device)
-    return [epoch.loss for epoch in training]
+def learned(lines: Lines, epochs: int = 4, device: torch.device = CPU) -> list[tuple[float, ...]]:
+    """The losses of a small training of both designs."""
+    designs = list(DESIGNS.values())
+    training = train_lines(lambda _: lines, designs, epochs=epochs, generator=seeded(), batch=16, device=device)
+    return [epoch.losses for epoch in training]
 
 
 def test_learning_lowers_the_loss_and_is_repeatable(lines: Lines) -> None:
     first = learned(lines)
-    assert first[-1] < 0.6 * first[0]
+    for design, loss in enumerate(first[0]):
+        assert first[-1][design] < 0.6 * loss
     assert learned(lines, 1)[0] == pytest.approx(learned(lines, 1)[0], rel=1e-3)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_learning_on_a_gpu_lowers_the_loss_as_well(lines: Lines) -> None:
     first = learned(lines, device=torch.device("cuda"))
-    assert first[-1] < 0.6 * first[0]
+    for design, loss in enumerate(first[0]):
+        assert first[-1][design] < 0.6 * loss
 
 
 def test_a_mark_that_is_no_digit_has_a_class_of_its_own() -> None:
@@ -180,9 +188,9 @@ def test_a_mark_that_is_no_digit_has_a_class_of_its_own() -> None:
 
 def test_too_few_lines_are_refused_with_the_batch(lines: Lines) -> None:
     with pytest.raises(TrainingError, match="64 lines are fewer than a batch of 100"):
-        next(train_lines(lambda _: lines, epochs=1, generator=seeded(), batch=100))
+        next(train_lines(lambda _: lines, [DESIGNS["coarse"]], epochs=1, generator=seeded(), batch=100))
     with pytest.raises(TrainingError, match="at least 1"):
-        next(train_lines(lambda _: lines, epochs=0, generator=seeded()))
+        next(train_lines(lambda _: lines, [DESIGNS["coarse"]], epochs=0, generator=seeded()))
 
 
 def test_the_file_answers_as_the_network_does_at_any_width() -> None:

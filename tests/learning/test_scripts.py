@@ -44,18 +44,23 @@ def test_the_digits_models_script_makes_a_model_with_two_answers(tmp_path: Path,
 def test_the_line_networks_script_makes_a_file_that_reading_opens(tmp_path: Path, whole_mnist: Path) -> None:
     size = ["--epochs", "2", "--scenes", "30", "--written", "64", "--batch", "32"]
     output = run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *size)
-    assert output.count("loss") == 4
+    assert output.count("loss") == 8
     file = tmp_path / "digits-lines.onnx"
     recipes = LineModel(file.read_bytes()).metadata["recipe"]
-    assert {name: recipe["seed"] for name, recipe in recipes.items()} == {"even": 11, "crowded": 12}
+    assert {name: recipe["seed"] for name, recipe in recipes.items()} == {
+        "coarse-even": 11,
+        "fine-even": 11,
+        "coarse-crowded": 12,
+        "fine-crowded": 12,
+    }
     for recipe in recipes.values():
         assert (recipe["epochs"], recipe["scenes"], recipe["written"], len(recipe["loss"])) == (2, 30, 64, 2)
     file.unlink()
-    (tmp_path / "crowded.pt").unlink()
+    (tmp_path / "fine-even.pt").unlink()
     output = run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *size)
     assert output.count("loss") == 2  # what is there is not trained again
     assert file.exists()
-    for name in ("even", "crowded"):  # the first is gone the second time, and not trained
+    for name in ("coarse-even", "fine-even"):  # the first is gone the second time, and not trained
         process = ended("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, *size, "--epochs", "3")
         assert process.returncode != 0
         assert f"{name}.pt was trained with {{'epochs': 2" in process.stderr
@@ -64,10 +69,10 @@ def test_the_line_networks_script_makes_a_file_that_reading_opens(tmp_path: Path
 
 
 @pytest.mark.mnist
-def test_the_member_of_one_manner_can_be_trained_by_a_run_of_their_own(tmp_path: Path, whole_mnist: Path) -> None:
+def test_the_members_of_one_manner_can_be_trained_by_a_run_of_their_own(tmp_path: Path, whole_mnist: Path) -> None:
     size = ["--epochs", "1", "--scenes", "30", "--written", "64", "--batch", "32", "--processes", "2"]
     run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", "--manner", "crowded", *size)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["crowded.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["coarse-crowded.pt", "fine-crowded.pt"]
 
 
 @pytest.mark.mnist

@@ -2,8 +2,8 @@
 
 Single digits are cut from a line before the classifier sees them, and where digits touch no cut is right. This network
 sees the line uncut, as recurrent readers do (A. Graves et al., "Connectionist temporal classification", 2006), but
-with convolutions alone: its answers stay where the digits are, so they can be combined with cuts. It has members that
-learn from lines of different manners, each by itself, and answer together.
+with convolutions alone: its answers stay where the digits are, so they can be combined with cuts. It has
+members of different `Design`, which learn side by side, each by itself, and answer together.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BLANK, OTHER_MARK = 0, 11  # columns of the answer; 1 to 10 are the digits 0 to 
 CLASSES = 12
 WIDTH_STEP = 32  # columns: oneDNN compiles its kernels anew for each width that it meets
 STRIDE = 2  # columns of a ribbon that the features of a member are apart
-RATE, WARM_UP, COOL_DOWN, WEIGHT_DECAY = 0.0035, 0.05, 0.45, 0.02  # the second and third: shares of all steps
+RATE, WARM_UP, COOL_DOWN, WEIGHT_DECAY = 0.0025, 0.05, 0.45, 0.02  # the second and third: shares of all steps
 AVERAGE = 400  # steps that the weights handed out are an average over
 LARGEST_GRADIENT = 5.0  # norm: a batch of illegible lines must not throw the weights about
 _Size = int | tuple[int, int]
@@ -40,21 +40,41 @@ PLACE_WEIGHT = 0.25  # of the loss a column on where the digits stand, beside th
 APART = 6.0  # columns: the nearest that two marks are to be answered; each member has room for a blank between
 CPU = torch.device("cpu")
 _FAR = 1e6  # columns: beyond any ribbon
-CHANNELS = (32, 64, 64, 112, 176, 192)  # of a member's five convolutions over the ribbon, and of those along it
-ALONG = (1, 2, 1, 2)  # how many features apart the five are that each convolution along the line sees
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a member is made of.
+
+    Attributes:
+        channels: of its five convolutions over the ribbon and of those along it.
+        along: how many features apart the five are that each convolution along the line sees, one number for each.
+        answers: for each feature along the line, that is for each `STRIDE` columns: 1, or one for every column.
+    """
+
+    channels: tuple[int, int, int, int, int, int]
+    along: tuple[int, ...]
+    answers: int
+
+
+# Two designs miss different lines; answers for every column part 1s that touch better than answers for every second.
+DESIGNS = {
+    "coarse": Design((24, 48, 48, 80, 128, 160), along=(1, 1), answers=1),
+    "fine": Design((32, 64, 64, 112, 176, 192), along=(1, 2, 1, 2), answers=STRIDE),
+}
 
 
 class Member(nn.Module):
     """Convolutions over a ribbon, then along it.
 
     (N, 2, 40, W) -> 5x5 stride 2 -> 3x3 -> 3x3 -> 3x3 every other row -> 3x3 every other row -> all 5 rows as one ->
-    5 along the line, four times over, added on -> 12 log-probabilities a column. BatchNorm and ReLU after each
-    convolution.
+    5 along the line, some times over, added on -> 12 log-probabilities. BatchNorm and ReLU after each convolution.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, design: Design) -> None:
         super().__init__()
-        one, two, three, four, five, along = CHANNELS
+        self.answers = design.answers
+        one, two, three, four, five, along = design.channels
         self.features = nn.Sequential(
             *_block(2, one, 5, stride=2),
             *_block(one, two, 3),
@@ -65,11 +85,13 @@ class Member(nn.Module):
             nn.BatchNorm2d(along),
             nn.ReLU(inplace=True),
         )
-        self.along = nn.ModuleList(nn.Sequential(*_block(along, along, (1, 5), dilation=apart)) for apart in ALONG)
-        self.head = nn.Conv2d(along, STRIDE * CLASSES, 1)
+        self.along = nn.ModuleList(
+            nn.Sequential(*_block(along, along, (1, 5), dilation=apart)) for apart in design.along
+        )
+        self.head = nn.Conv2d(along, design.answers * CLASSES, 1)
 
     def forward(self, ribbons: Tensor) -> Tensor:
-        """Ribbons float (N, 2, 40, W) in [0, 1] -> log-probabilities (N, 2 ceil(W / 2), 12)."""
+        """Ribbons float (N, 2, 40, W) in [0, 1] -> log-probabilities (N, answers x ceil(W / 2), 12)."""
         x = self.features(ribbons)
         for block in self.along:
             x = x + block(x)
@@ -87,7 +109,13 @@ class LineNetwork(nn.Module):
 
     def forward(self, ribbons: Tensor) -> Tensor:
         """Ribbons float (N, 2, 40, W) in [0, 1] -> the log of their mean probabilities (N, 2 ceil(W / 2), 12)."""
-        return together([member(ribbons) for member in self.members])
+        said = []
+        for member in self.members:
+            answers = member(ribbons)
+            if member.answers == 1:  # each is that of two columns
+                answers = torch.stack([answers, answers], 2).flatten(1, 2)
+            said.append(answers)
+        return together(said)
 
 
 def _block(inputs: int, outputs: int, size: _Size, stride: _Size = 1, dilation: int = 1) -> tuple[nn.Module, ...]:
@@ -113,25 +141,26 @@ class Lines:
 
 @dataclass(frozen=True)
 class LinesEpoch:
-    """One pass: its number from 1, mean loss, seconds, and the member with its weights' average so far."""
+    """One pass: its number from 1, seconds, and for each design its mean loss and its weights' average so far."""
 
     number: int
-    loss: float
+    losses: tuple[float, ...]
     seconds: float
-    network: nn.Module
+    networks: tuple[nn.Module, ...]
 
 
 def train_lines(
     lines: Callable[[int], Lines],
+    designs: Sequence[Design],
     *,
     epochs: int,
     generator: Generator,
-    batch: int = 128,
+    batch: int = 32,
     rate: float = RATE,
     calm: float = 0.3,
     device: torch.device = CPU,
 ) -> Iterator[LinesEpoch]:
-    """``lines`` of each epoch, counted from 1 -> a member's LinesEpochs in turn.
+    """``lines`` of each epoch, counted from 1 -> LinesEpochs in turn: a member of each design learns from the lines.
 
     By AdamW, in bfloat16 where the device computes in it. ``rate`` is the level learning rate, warmed up and cooled
     down; ``calm`` is the share of the steps, the last ones, in which ribbons are changed half as much. The loss is that
@@ -144,9 +173,14 @@ def train_lines(
     if epochs < 1:
         raise TrainingError(f"epochs must be at least 1, not {epochs}")
     with seeded(generator, device):
-        network = Member().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        average = Average(network, AVERAGE)
-        optimizer = torch.optim.AdamW(sparing(network.parameters(), WEIGHT_DECAY), rate, betas=(0.9, 0.99), fused=True)
+        networks = [Member(design).to(device) for design in designs]
+        for network in networks:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        averages = [Average(network, AVERAGE) for network in networks]
+        optimizers = [
+            torch.optim.AdamW(sparing(network.parameters(), WEIGHT_DECAY), rate, betas=(0.9, 0.99), fused=True)
+            for network in networks
+        ]
         chance = Generator(device).manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         step = 0
         for number in range(1, epochs + 1):
@@ -154,25 +188,28 @@ def train_lines(
             batches = list(_batches(np.array([image.shape[2] for image in material.images]), batch, generator))
             if not batches:
                 raise TrainingError(f"{len(material.images)} lines are fewer than a batch of {batch}")
-            started, total = time.perf_counter(), torch.zeros((), device=device)
+            started, totals = time.perf_counter(), torch.zeros(len(networks), device=device)
             packed = Packed(material, device)
-            network.train()
+            for network in networks:
+                network.train()
             for place, rows in enumerate(batches):
                 done = (number - 1 + place / len(batches)) / epochs
-                set_rate(optimizer, rate * trapezoid(done, WARM_UP, COOL_DOWN))
                 images, labels, places = _prepared(packed, rows, chance, CALM if done >= 1 - calm else 1.0)
-                loss = _loss(network, images, labels, places, packed.counts[rows])
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
-                optimizer.step()
                 step += 1
-                average.update(step)
-                total += loss.detach()
-            mean = float(total) / len(batches)
-            if not math.isfinite(mean):
+                for index, (network, average, optimizer) in enumerate(zip(networks, averages, optimizers, strict=True)):
+                    set_rate(optimizer, rate * trapezoid(done, WARM_UP, COOL_DOWN))
+                    loss = _loss(network, images, labels, places, packed.counts[rows])
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()
+                    nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
+                    optimizer.step()
+                    average.update(step)
+                    totals[index] += loss.detach()
+            losses = tuple((totals / len(batches)).tolist())
+            if not all(map(math.isfinite, losses)):
                 raise TrainingError(f"the loss is not finite in epoch {number}; try another seed")
-            yield LinesEpoch(number, mean, time.perf_counter() - started, average.network)
+            averaged = tuple(average.network for average in averages)
+            yield LinesEpoch(number, losses, time.perf_counter() - started, averaged)
 
 
 def _batches(widths: NDArray[np.int64], batch: int, generator: Generator) -> Iterator[Tensor]:
@@ -292,9 +329,10 @@ def _loss(network: Member, images: Tensor, labels: Tensor, places: Tensor, count
     with torch.autocast(device.type, torch.bfloat16, enabled=native_bfloat16(device)):
         answers = network(images.contiguous(memory_format=torch.channels_last))
     count, columns = answers.shape[:2]
+    stride = STRIDE // network.answers
     shown = torch.full((count,), columns)
     text = F.ctc_loss(answers.transpose(0, 1), labels, shown, counts, BLANK, reduction="sum", zero_infinity=True)
-    middle = torch.arange(columns, device=device) + 0.5
+    middle = torch.arange(columns, device=device) * stride + stride / 2
     to_next = F.pad(_steps(places[..., 0]), (1, 1), value=math.inf)
     to_nearest = torch.minimum(to_next[:, :-1], to_next[:, 1:])
     reach = torch.minimum((places[..., 2] - places[..., 1]) / 4, to_nearest / 2 - STRIDE).clamp_(min=1.01)
@@ -302,4 +340,4 @@ def _loss(network: Member, images: Tensor, labels: Tensor, places: Tensor, count
     nearest, which = far.min(2)
     wanted = torch.where(nearest <= 1, labels.gather(1, which), BLANK)
     where = F.nll_loss(answers.flatten(0, 1), wanted.flatten(), reduction="sum")
-    return (text + PLACE_WEIGHT * where) / max(int(counts.sum()), 1)
+    return (text + PLACE_WEIGHT * stride * where) / max(int(counts.sum()), 1)
