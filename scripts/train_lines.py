@@ -37,7 +37,7 @@ from handwriting import __version__
 from handwriting.classifier import with_metadata
 from handwriting.data import Dataset, load, split
 from handwriting.files import write_whole
-from handwriting.learning.composing import CROWDED, EVEN, Manner, Material, Scene, compose, write
+from handwriting.learning.composing import EVEN, HALF_TOUCHING, Manner, Material, Scene, compose, write
 from handwriting.learning.device import DEVICE_NAMES, choose, describe
 from handwriting.learning.export import lines_to_onnx
 from handwriting.learning.lines import DESIGNS, ROWS, LineNetwork, Lines, Member, train_lines
@@ -48,7 +48,10 @@ from handwriting.reading.sheet import Sheet, lay_out
 
 PACKAGE = Path(__file__).parents[1] / "src/handwriting/reading"
 BESIDE = ("mnist", "mnist-sample", "qmnist", "emnist-digits", "emnist-mnist")  # its digits are those of models on these
-MANNERS = {"even": EVEN, "crowded": CROWDED}  # of the lines that members learn from; seeds count up from the option's
+MANNERS = {
+    "even": EVEN,
+    "crowded": HALF_TOUCHING,
+}  # of the lines that members learn from; seeds count up from the option's
 LETTERS, SCRIBBLES, DRAWN, A_HAND = 4000, 500, 6000, 60
 # Until `benchmarks/tune_reading.py lines` has fitted it.
 UNCALIBRATED = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -161,23 +163,23 @@ def test_two_equal_marks_side_by_side_are_not_answered_as_one(design: Design, mi
     assert best.unique_consecutive().tolist() == [0, 2, 0, 2, 0]
 
 
-def learned(lines: Lines, epochs: int = 4, device: torch.device = CPU) -> list[tuple[float, ...]]:
-    """The losses of a small training of both designs."""
+def learned(lines: Lines, device: torch.device = CPU) -> Iterator[tuple[float, ...]]:
+    """The losses of a small training of both designs, epoch by epoch."""
     designs = list(DESIGNS.values())
-    training = train_lines(lambda _: lines, designs, epochs=epochs, generator=seeded(), batch=16, device=device)
-    return [epoch.losses for epoch in training]
+    for epoch in train_lines(lambda _: lines, designs, epochs=4, generator=seeded(), batch=16, device=device):
+        yield epoch.losses
 
 
 def test_learning_lowers_the_loss_and_is_repeatable(lines: Lines) -> None:
-    first = learned(lines)
+    first = list(learned(lines))
     for design, loss in enumerate(first[0]):
         assert first[-1][design] < 0.6 * loss
-    assert learned(lines, 1)[0] == pytest.approx(learned(lines, 1)[0], rel=1e-3)
+    assert next(learned(lines)) == pytest.approx(first[0], rel=1e-3)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_learning_on_a_gpu_lowers_the_loss_as_well(lines: Lines) -> None:
-    first = learned(lines, device=torch.device("cuda"))
+    first = list(learned(lines, torch.device("cuda")))
     for design, loss in enumerate(first[0]):
         assert first[-1][design] < 0.6 * loss
 
