@@ -34,6 +34,41 @@ def test_every_format_opens_from_file_bytes_and_stream_alike(kind: str, tmp_path
         np.testing.assert_array_equal(open_picture(source), opened)
 
 
+def by_pillow(content: bytes) -> Any:
+    """uint8 (H, W, 3), or None where Pillow refuses the file."""
+    try:
+        return np.asarray(Image.open(io.BytesIO(content), formats=["PNG"]).convert("RGB"))
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (28, 28), (28, 28, 3), (140, 150, 3)])
+def test_a_small_png_of_nothing_but_levels_opens_as_pillow_opens_it_and_without_it(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = encoded(Image.fromarray(np.random.default_rng(1).integers(0, 256, shape, np.uint8)), "PNG")
+    expected = by_pillow(content)
+    assert "limit" in refusal(content, max_pixels=shape[0] * shape[1] - 1)
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("Pillow was asked"))
+    np.testing.assert_array_equal(open_picture(content), expected)
+
+
+def test_a_png_with_any_byte_changed_opens_as_by_pillow_or_is_refused_and_nothing_is_printed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    content = encoded(Image.fromarray(np.random.default_rng(2).integers(0, 256, (5, 6), np.uint8)), "PNG")
+    refused = 0
+    for place in range(len(content)):
+        changed = content[:place] + bytes([content[place] ^ 0x5A]) + content[place + 1 :]
+        expected = by_pillow(changed)
+        if expected is None:
+            refused += bool(refusal(changed))
+        else:
+            np.testing.assert_array_equal(open_picture(changed), expected)
+    assert 40 < refused < len(content)
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I", "I;16", "F"])
 def test_every_mode_of_pillow_gives_the_same_picture(mode: str) -> None:
     halves = np.where(np.arange(64) < 32, 0, 255).astype(np.uint8)[None].repeat(48, 0)

@@ -148,19 +148,21 @@ class Classifier:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             shared = {row: pool.submit(_form, picture) for row, picture in enumerate(pictures) if _is_large(picture)}
             forms = [shared[row].result() if row in shared else _form(picture) for row, picture in enumerate(pictures)]
-        images = [form[0] for form in forms if isinstance(form, tuple) and form[0] is not None]
-        scores = self.scores(_stacked(images)) if images else None
-        answers: list[Prediction | PictureError] = []
-        row = 0
-        for form in forms:
-            if isinstance(form, PictureError):
-                answers.append(form)
-            elif form[0] is None or scores is None:
-                answers.append(nothing_found(form[1]))
-            else:
-                answers.append(self.answer(scores.probabilities[row], float(scores.character[row]), top, form[1]))
-                row += 1
-        return answers
+        answers = iter(self._answers([form for form in forms if not isinstance(form, PictureError)], top))
+        return [form if isinstance(form, PictureError) else next(answers) for form in forms]
+
+    def _answers(self, forms: Sequence[tuple[NDArray[Any], tuple[str, ...]]], top: int) -> list[Prediction]:
+        """What `_form` gave -> Predictions."""
+        if not forms:
+            return []
+        images = _stacked([image for image, _ in forms])
+        scores = self.scores(images)
+        inked = np.asarray(images.any(axis=(1, 2)), np.bool_)
+        rows = zip(inked, scores.probabilities, scores.character.tolist(), forms, strict=True)
+        return [
+            self.answer(probabilities, character, top, warnings) if some else nothing_found(warnings)
+            for some, probabilities, character, (_, warnings) in rows
+        ]
 
     def answer(
         self, probabilities: NDArray[np.float32], character: float, top: int, warnings: tuple[str, ...]
@@ -224,13 +226,12 @@ def _is_large(picture: Any) -> bool:
     return True
 
 
-def _form(picture: Any) -> tuple[NDArray[Any] | None, tuple[str, ...]] | PictureError:
-    """A picture -> (what the model sees, uint8 or float32 (28, 28), or None when nothing was found; warnings), or why
-    it cannot be read."""
+def _form(picture: Any) -> tuple[NDArray[Any], tuple[str, ...]] | PictureError:
+    """A picture -> (what the model sees, uint8 or float32 (28, 28), all 0 when nothing was found; warnings), or why it
+    cannot be read."""
     try:
         if isinstance(picture, np.ndarray) and picture.shape == (28, 28):
-            image = picture if picture.dtype == np.uint8 else as_input(picture[None])[0]
-            return (image if image.any() else None, ())
+            return picture if picture.dtype == np.uint8 else as_input(picture[None])[0], ()
         from handwriting.imaging import normal_form, open_picture  # opencv: not needed to classify arrays
 
         form = normal_form(open_picture(picture))
@@ -238,7 +239,7 @@ def _form(picture: Any) -> tuple[NDArray[Any] | None, tuple[str, ...]] | Picture
         return PictureError(str(error))
     except PictureError as error:
         return error
-    return (None if form.empty else form.image, form.warnings)
+    return form.image, form.warnings
 
 
 def _stacked(images: Sequence[NDArray[Any]]) -> NDArray[Any]:

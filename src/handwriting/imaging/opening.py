@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -22,6 +25,10 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # JPEG brings ph
 ORIENTATION_TAG = 0x0112
 _LOOKED_AT = 250_000  # pixels at a time where a picture's colours are worked out in floats
 _MOST_SCANS = 200  # of a JPEG; progressive ones have about 10, and a small file can hold thousands
+# A PNG of nothing but levels: how it begins, 8 bits of grey or RGB that are not interlaced, and how it ends.
+_PNG_BEGINS, _PNG_KINDS = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", (b"\x08\0\0\0\0", b"\x08\2\0\0\0")
+_PNG_ENDS = b"\0\0\0\0IEND\xaeB`\x82"
+_MOST_PLAIN = 65_536  # pixels; in larger pictures Pillow's steps beside decoding hardly count
 # ISO 14496-12: bytes 4-12 of a phone's HEIC/AVIF file.
 PHONE_BRANDS = (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypavif")
 
@@ -46,11 +53,34 @@ def open_picture(source: PictureLike, *, max_pixels: int = 50_000_000) -> NDArra
         return _opaque(_array_levels(source, max_pixels))
     if isinstance(source, Image.Image):
         return _decoded(source, _file_name(source) or "picture", max_pixels)
-    name, opened = _named_bytes(source)
-    _check_scans(name, opened.read())
-    opened.seek(0)
+    name, content = _named_bytes(source)
+    plain = _plain_png(content, max_pixels)
+    if plain is not None:
+        return plain
+    _check_scans(name, content)
+    opened = io.BytesIO(content)
     with _refusals(name, opened), Image.open(opened, formats=FORMATS) as picture:
         return _decoded(picture, name, max_pixels)
+
+
+def _plain_png(content: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
+    """A small whole PNG of grey or RGB levels and nothing else -> uint8 (H, W, 3) RGB, by opencv: it takes a fifth of
+    Pillow's time, and data sets are made of such files. None for all else, which Pillow then reads or words the error.
+
+    Checksums are compared first, as libpng tells of damage on stderr.
+    """
+    header, pixels = content[12:33], content[37 : -len(_PNG_ENDS)]  # chunks from their type on to their checksum
+    if not (content.startswith(_PNG_BEGINS) and content.endswith(_PNG_ENDS) and header[12:17] in _PNG_KINDS):
+        return None
+    if not (pixels.startswith(b"IDAT") and int.from_bytes(content[33:37], "big") == len(pixels) - 8):
+        return None
+    width, height = struct.unpack(">II", header[4:12])
+    if not 0 < width * height <= min(max_pixels, _MOST_PLAIN):
+        return None
+    if any(zlib.crc32(chunk[:-4]) != int.from_bytes(chunk[-4:], "big") for chunk in (header, pixels)):
+        return None
+    levels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    return None if levels is None else np.asarray(cv2.cvtColor(levels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _check_scans(name: str, content: bytes) -> None:
@@ -59,8 +89,8 @@ def _check_scans(name: str, content: bytes) -> None:
         raise PictureError(f"{name}: a JPEG of more than {_MOST_SCANS} scans; save it anew")
 
 
-def _named_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, BinaryIO]:
-    """Where a picture's bytes are -> (name for messages, binary file). Raises PictureError."""
+def _named_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
+    """Where a picture's bytes are -> (name for messages, the bytes). Raises PictureError."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         name, content = "picture", bytes(source)
     elif isinstance(source, (str, Path)):
@@ -84,7 +114,7 @@ def _named_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, BinaryIO]:
         raise PictureError(f"picture: cannot open {type(source).__name__}; give a path, bytes, file, picture or array")
     if not content:
         raise PictureError(f"{name}: the file is empty")
-    return name, io.BytesIO(content)
+    return name, content
 
 
 def _file_name(source: object) -> str:
