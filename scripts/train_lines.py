@@ -2,12 +2,13 @@
 
     python scripts/train_lines.py --out runs/lines                # as often as wanted
     python scripts/train_lines.py --out runs/lines --package      # into the package
-    python scripts/train_lines.py --manner even --device cuda --processes 7    # half of it, beside one for crowded
+    python scripts/train_lines.py --only coarse-even fine-even --device cuda --processes 7    # half of it
+    python scripts/train_lines.py --only fine-even --out runs/more --after runs/lines --calm 1 --epochs 8    # goes on
 
 It learns from numbers that `learning.composing` writes with the digits of four writers of five (48,000 images; the
 split by writer with seed 11) and with drawn ones: photographed and found again by `reading`, and written straight into
 ribbons, new ones each epoch. The fifth writer is a stranger to it. It has a member of each design for each manner of
-writing: those of a manner learn from the same lines side by side, manners one after the other, or with ``--manner``
+writing: those of a manner learn from the same lines side by side, manners one after the other, or with ``--only``
 each by a run of its own. A member that ``--out`` holds already, trained with the same options, is taken as it is.
 Afterwards `python scripts/train_windows.py --package` trains the window network beside it, and `python
 benchmarks/tune_reading.py lines` chooses on strangers' digits how far each is trusted, and calibrates. MNIST test is
@@ -23,7 +24,7 @@ import multiprocessing
 import time
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,9 @@ from handwriting.files import write_whole
 from handwriting.learning.composing import EVEN, HALF_TOUCHING, Manner, Material, Scene, compose, write
 from handwriting.learning.device import DEVICE_NAMES, choose, describe
 from handwriting.learning.export import lines_to_onnx
+from handwriting.learning.glyphs import LETTERS as LETTER_FORMS
 from handwriting.learning.lines import DESIGNS, ROWS, LineNetwork, Lines, Member, train_lines
+from handwriting.learning.printed import FONTS, printed
 from handwriting.learning.synthesis import drawn_digits, other_marks
 from handwriting.reading.lines import Strip, find_lines
 from handwriting.reading.ribbon import HEIGHT, RIM, ribbon
@@ -52,7 +55,8 @@ MANNERS = {
     "even": EVEN,
     "crowded": HALF_TOUCHING,
 }  # of the lines that members learn from; seeds count up from the option's
-LETTERS, SCRIBBLES, DRAWN, A_HAND = 4000, 500, 6000, 60
+LETTERS, SCRIBBLES, DRAWN, A_HAND = 1400, 200, 6000, 60  # the first two each epoch: known by heart they teach nothing
+PRINTED = "".join(sign for sign in LETTER_FORMS if sign.isalpha())
 # Until `benchmarks/tune_reading.py lines` has fitted it.
 UNCALIBRATED = {
     "trust": 0.3,
@@ -63,22 +67,30 @@ UNCALIBRATED = {
     "least_looks": 0.3,
     "run": [0.5, 0.1],
 }
-ASKED = ("epochs", "batch", "rate", "scenes", "photographed_for", "written", "written_for")  # of the options
+ASKED = ("epochs", "batch", "rate", "calm", "scenes", "photographed_for", "written", "written_for")  # of the options
 WIDEST = 520  # columns: wider ribbons are left out of training, for memory
 Seed = int | tuple[int, ...]
 Marks = list[tuple[int, float, float, float]]  # label, middle, left and right of each mark of a ribbon
 
 
 def gather(train: Dataset, seed: int, manner: Manner) -> Material:
-    """Dataset with writers -> its hands, with one drawn hand to eight real ones, and marks that are no digits."""
+    """Dataset with writers -> its hands, with one drawn hand to eight real ones and each font's digits for a hand; and
+    marks that are no digits."""
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    marks = other_marks(LETTERS, SCRIBBLES, generator).numpy()
+    marks = no_digits(generator)
     drawn, labels = (part.numpy() for part in drawn_digits(DRAWN, generator))
     hands = [(train.images[own], train.labels[own]) for own in train.hands()]
     for _ in range(len(hands) // 8):
         own = rng.integers(len(labels), size=A_HAND)
         hands.append((drawn[own], labels[own]))
+    hands += [(font, np.arange(10)) for font in printed("0123456789")]
     return Material(tuple(hands), marks, manner)
+
+
+def no_digits(generator: torch.Generator) -> NDArray[np.uint8]:
+    """Letters, signs and scribbles, newly drawn, and letters in print -> uint8 (N, 28, 28)."""
+    in_print = printed(PRINTED).reshape(len(FONTS) * len(PRINTED), 28, 28)
+    return np.concatenate([other_marks(LETTERS, SCRIBBLES, generator).numpy(), in_print])
 
 
 def photographed(material: Material, scenes: int, seed: Seed) -> Lines:
@@ -207,6 +219,8 @@ def fresh(material: Material, scenes: int, count: int, seed: int, epoch: int, pr
     """New lines for an epoch: photographed, of so many scenes, and so many written."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    own = int(np.random.SeedSequence((seed, epoch, process, 2)).generate_state(1)[0])
+    material = replace(material, marks=no_digits(torch.Generator().manual_seed(own)))
     return photographed(material, scenes, (seed, epoch, process)), written(material, count, (seed, epoch, process, 1))
 
 
@@ -215,6 +229,7 @@ def train_members(names: list[str], train: Dataset, seed: int, options: argparse
     designs, manners = zip(*(name.split("-") for name in names), strict=True)
     device, ahead = choose(options.device), Ahead(gather(train, seed, MANNERS[manners[0]]), seed, options)
     losses: list[list[float]] = [[] for _ in names]
+    starts = [torch.load(options.after / f"{name}.pt") for name in names] if options.after else []
     started = time.perf_counter()
     for epoch in train_lines(
         ahead.lines,
@@ -223,6 +238,8 @@ def train_members(names: list[str], train: Dataset, seed: int, options: argparse
         generator=torch.Generator().manual_seed(seed),
         batch=options.batch,
         rate=options.rate,
+        calm=options.calm,
+        starts=[start["weights"] for start in starts] if starts else None,
         device=device,
     ):
         for name, own, loss in zip(names, losses, epoch.losses, strict=True):
@@ -232,10 +249,13 @@ def train_members(names: list[str], train: Dataset, seed: int, options: argparse
         "seconds": round(time.perf_counter() - started),
         "hardware": f"{describe(device)}, torch {torch.__version__}",
     }
-    for name, own, network in zip(names, losses, epoch.networks, strict=True):
+    for index, (name, own, network) in enumerate(zip(names, losses, epoch.networks, strict=True)):
         weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
+        recipe = {**asked_for(options, seed), "loss": own, **how}
+        if starts:
+            recipe["after"] = starts[index]["recipe"]
         content = io.BytesIO()
-        torch.save({"weights": weights, "recipe": {**asked_for(options, seed), "loss": own, **how}}, content)
+        torch.save({"weights": weights, "recipe": recipe}, content)
         write_whole(options.out / f"{name}.pt", content.getvalue())
 
 
@@ -249,10 +269,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/lines"))
     parser.add_argument("--data-dir", help="where the MNIST files are (default: HANDWRITING_DATA, or downloaded)")
-    parser.add_argument("--manner", choices=MANNERS, help="train the members of this manner alone, and export nothing")
+    parser.add_argument("--only", nargs="+", metavar="MEMBER", help="train these members alone, and export nothing")
+    parser.add_argument("--after", type=Path, help="a folder of members to go on from, instead of from nothing")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0.0035, help="the level learning rate")
+    parser.add_argument("--calm", type=float, default=0.3, help="the last share of steps, with ribbons changed less")
     parser.add_argument("--scenes", type=int, default=800, help="composed pictures, photographed, an epoch")
     parser.add_argument("--photographed-for", type=int, default=12, help="epochs that their lines are learned from")
     parser.add_argument("--written", type=int, default=3000, help="numbers written straight into ribbons, an epoch")
@@ -266,19 +288,24 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     seeds = {manner: options.seed + number for number, manner in enumerate(MANNERS)}
     members = {f"{design}-{manner}": seed for manner, seed in seeds.items() for design in DESIGNS}
-    paths = {name: options.out / f"{name}.pt" for name in members}
+    paths = {name: options.out / f"{name}.pt" for name in options.only or members}
+    for name in paths:
+        if name not in members:
+            parser.error(f"no member is named {name}: there are {', '.join(members)}")
+        if options.after and not (options.after / f"{name}.pt").is_file():
+            parser.error(f"{options.after / name}.pt: no such file")
     for name, path in paths.items():  # before hours of training, not after
         if path.exists():
             wanted, recipe = asked_for(options, members[name]), torch.load(path)["recipe"]
-            had = {key: recipe[key] for key in wanted}
+            had = {key: recipe.get(key) for key in wanted}
             if had != wanted:
                 parser.error(f"{path} was trained with {had}, not {wanted}: remove it, or give another --out")
     splits = split(load("mnist", data_dir=options.data_dir), by="writer")
-    for manner in [options.manner] if options.manner else MANNERS:
+    for manner in MANNERS:
         missing = [name for name, path in paths.items() if name.endswith(f"-{manner}") and not path.exists()]
         if missing:
             train_members(missing, splits.train, seeds[manner], options)
-    if options.manner:
+    if options.only:
         return
     documents = {name: torch.load(path) for name, path in paths.items()}
     network = LineNetwork([member_of(name, document["weights"]) for name, document in documents.items()])

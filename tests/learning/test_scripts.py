@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from handwriting.classifier import Classifier
 from handwriting.reading.sequence import LineModel
@@ -71,8 +72,25 @@ def test_the_line_networks_script_makes_a_file_that_reading_opens(tmp_path: Path
 @pytest.mark.mnist
 def test_the_members_of_one_manner_can_be_trained_by_a_run_of_their_own(tmp_path: Path, whole_mnist: Path) -> None:
     size = ["--epochs", "1", "--scenes", "30", "--written", "64", "--batch", "32", "--processes", "2"]
-    run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", "--manner", "crowded", *size)
+    half = ["--only", "coarse-crowded", "fine-crowded"]
+    run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *half, *size)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["coarse-crowded.pt", "fine-crowded.pt"]
+
+
+@pytest.mark.mnist
+def test_a_line_network_can_learn_on(tmp_path: Path, whole_mnist: Path) -> None:
+    size = ["--only", "fine-even", "--epochs", "1", "--scenes", "30", "--written", "64", "--batch", "32"]
+    first, more = tmp_path / "first", tmp_path / "more"
+    run("train_lines.py", "--out", first, "--data-dir", whole_mnist, "--threads", "1", *size)
+    still = ["--rate", "1e-9", "--seed", "5"]  # no step to speak of
+    run("train_lines.py", "--out", more, "--after", first, "--data-dir", whole_mnist, "--threads", "1", *size, *still)
+    documents = [torch.load(folder / "fine-even.pt") for folder in (first, more)]
+    assert documents[1]["recipe"]["after"] == documents[0]["recipe"]
+    before, after = (document["weights"]["features.3.weight"] for document in documents)
+    assert torch.allclose(before, after, atol=1e-5)
+    process = ended("train_lines.py", "--out", tmp_path, "--after", more, "--only", "coarse-even")
+    assert process.returncode != 0
+    assert "coarse-even.pt: no such file" in process.stderr
 
 
 @pytest.mark.mnist

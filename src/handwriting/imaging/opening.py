@@ -64,7 +64,7 @@ def open_picture(source: PictureLike, *, max_pixels: int = 50_000_000) -> NDArra
 
 
 def _plain_png(content: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
-    """A small whole PNG of grey or RGB levels and nothing else -> uint8 (H, W, 3) RGB, by opencv: it takes a fifth of
+    """A small whole PNG of grey or RGB levels and nothing else -> uint8 (H, W, 3) RGB, by opencv: it takes a third of
     Pillow's time, and data sets are made of such files. None for all else, which Pillow then reads or words the error.
 
     Checksums are compared first, as libpng tells of damage on stderr.

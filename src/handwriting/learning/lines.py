@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,14 +158,16 @@ def train_lines(
     batch: int = 32,
     rate: float = RATE,
     calm: float = 0.3,
+    starts: Sequence[Mapping[str, Tensor]] | None = None,
     device: torch.device = CPU,
 ) -> Iterator[LinesEpoch]:
     """``lines`` of each epoch, counted from 1 -> LinesEpochs in turn: a member of each design learns from the lines.
 
     By AdamW, in bfloat16 where the device computes in it. ``rate`` is the level learning rate, warmed up and cooled
-    down; ``calm`` is the share of the steps, the last ones, in which ribbons are changed half as much. The loss is that
-    of CTC (all alignments of the true text), and cross-entropy at each answer: the middle half of a mark is to answer
-    its class, all else blank. The second makes learning quick and keeps answers in their places.
+    down; ``calm`` is the share of the steps, the last ones, in which ribbons are changed half as much; ``starts`` are
+    the weights to go on from, if any. The loss is that of CTC (all alignments of the true text), and cross-entropy at
+    each answer: the middle half of a mark is to answer its class, all else blank. The second makes learning quick and
+    keeps answers in their places.
 
     Raises:
         TrainingError: fewer lines than a batch, or a loss that is not finite.
@@ -174,6 +176,8 @@ def train_lines(
         raise TrainingError(f"epochs must be at least 1, not {epochs}")
     with seeded(generator, device):
         networks = [Member(design).to(device) for design in designs]
+        for network, start in zip(networks, starts or (), strict=bool(starts)):
+            network.load_state_dict(start)
         for network in networks:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         averages = [Average(network, AVERAGE) for network in networks]
