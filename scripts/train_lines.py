@@ -298,8 +298,11 @@ def main() -> None:
         if path.exists():
             wanted, recipe = asked_for(options, members[name]), torch.load(path)["recipe"]
             had = {key: recipe.get(key) for key in wanted}
+            after = torch.load(options.after / f"{name}.pt")["recipe"] if options.after else None
             if had != wanted:
                 parser.error(f"{path} was trained with {had}, not {wanted}: remove it, or give another --out")
+            if recipe.get("after") != after:
+                parser.error(f"{path} went on from another member than --after has: remove it, or give another --out")
     splits = split(load("mnist", data_dir=options.data_dir), by="writer")
     for manner in MANNERS:
         missing = [name for name, path in paths.items() if name.endswith(f"-{manner}") and not path.exists()]

@@ -88,6 +88,9 @@ def test_a_line_network_can_learn_on(tmp_path: Path, whole_mnist: Path) -> None:
     assert documents[1]["recipe"]["after"] == documents[0]["recipe"]
     before, after = (document["weights"]["features.3.weight"] for document in documents)
     assert torch.allclose(before, after, atol=1e-5)
+    process = ended("train_lines.py", "--out", more, "--data-dir", whole_mnist, *size, *still)  # without --after
+    assert process.returncode != 0
+    assert "fine-even.pt went on from another member" in process.stderr
     process = ended("train_lines.py", "--out", tmp_path, "--after", more, "--only", "coarse-even")
     assert process.returncode != 0
     assert "coarse-even.pt: no such file" in process.stderr

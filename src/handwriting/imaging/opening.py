@@ -69,13 +69,13 @@ def _plain_png(content: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
 
     Checksums are compared first, as libpng tells of damage on stderr.
     """
-    header, pixels = content[12:33], content[37 : -len(_PNG_ENDS)]  # chunks from their type on to their checksum
-    if not (content.startswith(_PNG_BEGINS) and content.endswith(_PNG_ENDS) and header[12:17] in _PNG_KINDS):
+    if not (content.startswith(_PNG_BEGINS) and content.endswith(_PNG_ENDS) and content[24:29] in _PNG_KINDS):
         return None
-    if not (pixels.startswith(b"IDAT") and int.from_bytes(content[33:37], "big") == len(pixels) - 8):
-        return None
-    width, height = struct.unpack(">II", header[4:12])
+    width, height = struct.unpack(">II", content[16:24])
     if not 0 < width * height <= min(max_pixels, _MOST_PLAIN):
+        return None
+    header, pixels = content[12:33], content[37 : -len(_PNG_ENDS)]  # chunks from their type on to their checksum
+    if not (pixels.startswith(b"IDAT") and int.from_bytes(content[33:37], "big") == len(pixels) - 8):
         return None
     if any(zlib.crc32(chunk[:-4]) != int.from_bytes(chunk[-4:], "big") for chunk in (header, pixels)):
         return None
