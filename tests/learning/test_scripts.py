@@ -39,6 +39,12 @@ def test_the_digits_models_script_makes_a_model_with_two_answers(tmp_path: Path,
     assert model.scores(np.zeros((1, 28, 28), np.uint8)).character is not None
     assert model.metadata["valid"]["n"] == 12_000
     assert "test" not in model.metadata
+    again: list[str | Path] = ["--out", tmp_path / "again", "--data-dir", whole_mnist, "--trained"]
+    assert "loss" not in run("train_digits.py", *again, tmp_path / "float.onnx")
+    assert (tmp_path / "again/model.onnx").read_bytes() == (tmp_path / "model.onnx").read_bytes()
+    process = ended("train_digits.py", *again, tmp_path / "model.onnx")
+    assert process.returncode != 0
+    assert "in 8 bits already: give the float.onnx" in process.stderr
 
 
 @pytest.mark.mnist
