@@ -7,10 +7,10 @@
 
 It learns from numbers that `learning.composing` writes with the digits of four writers of five (48,000 images; the
 split by writer with seed 11) and with drawn ones: photographed and found again by `reading`, and written straight into
-ribbons, new ones each epoch. The fifth writer is a stranger to it. It has a member of each design for each manner of
-writing: those of a manner learn from the same lines side by side, manners one after the other, or with ``--only``
-each by a run of its own. A member that ``--out`` holds already, trained with the same options, is taken as it is.
-Afterwards `python scripts/train_windows.py --package` trains the window network beside it, and `python
+ribbons, new ones each epoch. The fifth writer is a stranger to it. There can be a member of each design for each manner
+of writing; it has `MEMBERS`. Those of a manner learn from the same lines side by side, manners one after the other, or
+with ``--only`` each by a run of its own. A member that ``--out`` holds already, trained with the same options, is taken
+as it is. Afterwards `python scripts/train_windows.py --package` trains the window network beside it, and `python
 benchmarks/tune_reading.py lines` chooses on strangers' digits how far each is trusted, and calibrates. MNIST test is
 not opened.
 """
@@ -55,6 +55,7 @@ MANNERS = {
     "even": EVEN,
     "crowded": HALF_TOUCHING,
 }  # of the lines that members learn from; seeds count up from the option's
+MEMBERS = ("coarse-even", "fine-even", "fine-crowded")  # with a coarse, crowded one beside them no more is read
 LETTERS, SCRIBBLES, DRAWN, A_HAND = 1400, 200, 6000, 60  # the first two each epoch: known by heart they teach nothing
 PRINTED = "".join(sign for sign in LETTER_FORMS if sign.isalpha())
 # Until `benchmarks/tune_reading.py lines` has fitted it.
@@ -288,7 +289,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     seeds = {manner: options.seed + number for number, manner in enumerate(MANNERS)}
     members = {f"{design}-{manner}": seed for manner, seed in seeds.items() for design in DESIGNS}
-    paths = {name: options.out / f"{name}.pt" for name in options.only or members}
+    paths = {name: options.out / f"{name}.pt" for name in options.only or MEMBERS}
     for name in paths:
         if name not in members:
             parser.error(f"no member is named {name}: there are {', '.join(members)}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 import struct
 import warnings
 import zlib
@@ -23,6 +25,8 @@ PictureLike: TypeAlias = "str | Path | bytes | BinaryIO | Image.Image | NDArray[
 # Named, so that Pillow never tries a format that starts another program (EPS) or one we have not tested.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # JPEG brings phones' MPO with it
 ORIENTATION_TAG = 0x0112
+# Opening a pipe without a writer does not wait; Windows translates line ends where it is not told to leave them.
+_TO_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _LOOKED_AT = 250_000  # pixels at a time where a picture's colours are worked out in floats
 _MOST_SCANS = 200  # of a JPEG; progressive ones have about 10, and a small file can hold thousands
 # A PNG of nothing but levels: how it begins, 8 bits of grey or RGB that are not interlaced, and how it ends.
@@ -96,10 +100,9 @@ def _named_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
     elif isinstance(source, (str, Path)):
         name = str(source)
         try:
-            path = Path(source)
-            if not path.is_file():  # a pipe or device might never end
-                raise PictureError(f"{name}: {'not a file' if path.exists() else 'no such file'}")
-            content = path.read_bytes()
+            content = _file_bytes(name)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise PictureError(f"{name}: no such file") from error
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise PictureError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     elif hasattr(source, "read"):
@@ -115,6 +118,25 @@ def _named_bytes(source: str | Path | bytes | BinaryIO) -> tuple[str, bytes]:
     if not content:
         raise PictureError(f"{name}: the file is empty")
     return name, content
+
+
+def _file_bytes(name: str) -> bytes:
+    """The bytes of the file of this name, in four calls to the system: a small picture's take longer than decoding it.
+
+    Raises OSError, ValueError for a NUL in the name, and PictureError for what is no file.
+    """
+    handle = os.open(name, _TO_READ)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):  # a pipe or device might never end
+            raise PictureError(f"{name}: not a file")
+        parts, left = [], status.st_size
+        while left > 0 and (part := os.read(handle, left)):
+            parts.append(part)
+            left -= len(part)
+    finally:
+        os.close(handle)
+    return b"".join(parts)
 
 
 def _file_name(source: object) -> str:
