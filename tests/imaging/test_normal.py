@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from handwriting.data import Dataset
 from handwriting.errors import PictureError
-from handwriting.imaging import NormalForm, fit_ink, ink_map, normal_form
+from handwriting.imaging import NormalForm, fit_ink, ink_map, normal_form, normalised, open_picture
 from tests.imaging.drawn_pictures import Alpha, Picture, likeness, on_paper, seven, shadow, two
 
 PLAIN = normal_form(on_paper(seven())).image
@@ -46,6 +46,18 @@ def test_what_is_in_normal_form_stays_as_it_is(plain: Picture) -> None:
 def test_mnists_own_digits_are_in_normal_form(sample: Dataset) -> None:
     images = sample.images[::10]
     assert np.mean([np.array_equal(normal_form(image).image, image) for image in images]) > 0.99
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_image_and_warnings_alone_are_those_of_the_whole_form(suffix: str) -> None:
+    photo = on_paper(seven())
+    for picture in (PLAIN, PLAIN_TWO.T, photo, np.stack([photo, photo, 255 - photo], 2), np.zeros((28, 28), np.uint8)):
+        content = cv2.imencode(suffix, picture)[1].tobytes()
+        for source in (picture, content):
+            image, warnings = normalised(source)
+            form = normal_form(open_picture(source))
+            assert np.array_equal(image, form.image)
+            assert warnings == form.warnings
 
 
 def test_what_is_not_quite_in_normal_form_is_worked_on() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,9 @@ def test_what_is_no_picture_is_refused_in_one_line_that_begins_with_the_path(tmp
         assert words in message
     assert "no such file" in refusal(tmp_path / "missing.png")
     assert "not a file" in refusal(tmp_path)
+    os.mkfifo(tmp_path / "pipe")  # that nobody writes to
+    assert "not a file" in refusal(tmp_path / "pipe")
+    assert "no such file" in refusal(tmp_path / "pipe/picture.png")
     assert refusal("a\0b.png").startswith("a\0b.png: ")
 
 

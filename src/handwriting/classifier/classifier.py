@@ -232,14 +232,13 @@ def _form(picture: Any) -> tuple[NDArray[Any], tuple[str, ...]] | PictureError:
     try:
         if isinstance(picture, np.ndarray) and picture.shape == (28, 28):
             return picture if picture.dtype == np.uint8 else as_input(picture[None])[0], ()
-        from handwriting.imaging import normal_form, open_picture  # opencv: not needed to classify arrays
+        from handwriting.imaging import normalised  # opencv: not needed to classify arrays
 
-        form = normal_form(open_picture(picture))
+        return normalised(picture)
     except ModelError as error:
         return PictureError(str(error))
     except PictureError as error:
         return error
-    return form.image, form.warnings
 
 
 def _stacked(images: Sequence[NDArray[Any]]) -> NDArray[Any]:

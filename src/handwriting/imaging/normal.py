@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handwriting.imaging.ink import CHARACTER_REACH, PAGE_REACH, Ink, find_ink, grey_levels, has_light_ink
+from handwriting.imaging.opening import PictureLike, open_levels
 from handwriting.imaging.paper import find_paper, paper_alone
 from handwriting.imaging.parts import (
     EDGE_SHARE,
@@ -88,6 +89,20 @@ def normal_form(picture: NDArray[np.uint8]) -> NormalForm:
         *form.steps[1:],
     )
     return replace(form, mask=mask > 0, box=None if form.empty else (left, top, wide, high), steps=steps)
+
+
+def normalised(source: PictureLike) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """A picture from anywhere -> image and warnings of its NormalForm, without what led there. Raises PictureError.
+
+    Data sets are made of small pictures in normal form: of such a file no more than that is found out.
+    """
+    levels = open_levels(source)
+    if levels.ndim == 2:
+        if _is_normal(levels):
+            return levels, ()
+        levels = np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB), np.uint8)
+    form = normal_form(levels)
+    return form.image, form.warnings
 
 
 def _is_normal(grey: NDArray[np.uint8]) -> bool:
