@@ -34,7 +34,7 @@ from handwriting import __version__, data
 from handwriting.classifier import Classifier, read
 from handwriting.data import Dataset
 from handwriting.files import write_whole
-from handwriting.imaging import normal_form, open_picture
+from handwriting.imaging import normalised
 from handwriting.learning.adapting import Seen
 from handwriting.learning.synthesis import negatives
 from handwriting.runs import fitting
@@ -107,7 +107,7 @@ def _junk(content: bytes, digits: Dataset, letters: Path | None) -> dict[str, Se
     found = {"drawn": negatives(NO_DIGITS, source, torch.Generator().manual_seed(1)).numpy()}
     if letters is not None:
         files = [path for path in sorted(letters.glob("*/*")) if path.parent.name[-1] not in LOOK_ALIKES]
-        found["letters"] = np.stack([normal_form(open_picture(path)).image for path in files])
+        found["letters"] = np.stack([normalised(path)[0] for path in files])
     return dict(zip(found, fitting.look(content, *found.values()), strict=True))
 
 

@@ -231,16 +231,24 @@ def test_a_large_digit_out_of_focus_is_no_shadow(paper: Paper, digits: Classifie
     assert read(np.asarray(cv2.GaussianBlur(large, (0, 0), 40), np.uint8), model=digits).text == "3"
 
 
-def test_a_large_digit_among_small_marks_is_not_lost(sample: Dataset, digits: Classifier) -> None:
+@pytest.mark.parametrize(
+    ("label", "which"),
+    [
+        *((label, 0) for label in "0123456789"),
+        pytest.param("7", 3, marks=pytest.mark.xfail(strict=True, reason="known for a 7, but rejected")),
+    ],
+)
+def test_a_large_digit_among_small_marks_is_not_lost(
+    label: str, which: int, sample: Dataset, digits: Classifier
+) -> None:
     """The marks are more, so the height of the writing is taken for theirs, and the digit has many such heights."""
-    for label, name in enumerate(sample.classes):
-        image = sample.images[np.flatnonzero(sample.labels == label)[0]]
-        ink = cv2.resize(image, None, fx=16, fy=16, interpolation=cv2.INTER_CUBIC) > 120
-        page = np.full((700, 900, 3), 235, np.uint8)
-        page[100 : 100 + ink.shape[0], 200 : 200 + ink.shape[1]][ink] = 45
-        for place in range(14):
-            cv2.ellipse(page, (30 + 64 * place, 660 if place % 2 else 40), (8, 15), 0, 0, 360, (60, 60, 60), -1)
-        assert name in read(page, model=digits).text
+    image = sample.images[np.flatnonzero(sample.labels == sample.classes.index(label))[which]]
+    ink = cv2.resize(image, None, fx=16, fy=16, interpolation=cv2.INTER_CUBIC) > 120
+    page = np.full((700, 900, 3), 235, np.uint8)
+    page[100 : 100 + ink.shape[0], 200 : 200 + ink.shape[1]][ink] = 45
+    for place in range(14):
+        cv2.ellipse(page, (30 + 64 * place, 660 if place % 2 else 40), (8, 15), 0, 0, 360, (60, 60, 60), -1)
+    assert label in read(page, model=digits).text
 
 
 def test_light_ink_on_dark_reads_the_same(paper: Paper, digits: Classifier) -> None:

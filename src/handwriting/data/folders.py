@@ -49,12 +49,12 @@ def _load_classes(folder: Path, classes: tuple[str, ...] | None) -> Dataset:
 
 
 def _character(picture: Path | bytes, name: str) -> NDArray[np.uint8]:
-    from handwriting.imaging import normal_form, open_picture  # opencv: only when pictures are read
+    from handwriting.imaging import normalised  # opencv: only when pictures are read
 
-    form = normal_form(open_picture(picture))
-    if form.empty:
+    image, _ = normalised(picture)
+    if not image.any():
         raise DataError(f"{name}: nothing was found in this picture; remove it or take it anew")
-    return form.image
+    return image
 
 
 def load_file(path: Path) -> Source:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handwriting.imaging.ink import CHARACTER_REACH, PAGE_REACH, Ink, find_ink, grey_levels, has_light_ink
-from handwriting.imaging.opening import PictureLike, open_levels
+from handwriting.imaging.opening import MOST_PIXELS, PictureLike, open_levels
 from handwriting.imaging.paper import find_paper, paper_alone
 from handwriting.imaging.parts import (
     EDGE_SHARE,
@@ -91,12 +91,13 @@ def normal_form(picture: NDArray[np.uint8]) -> NormalForm:
     return replace(form, mask=mask > 0, box=None if form.empty else (left, top, wide, high), steps=steps)
 
 
-def normalised(source: PictureLike) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """A picture from anywhere -> image and warnings of its NormalForm, without what led there. Raises PictureError.
+def normalised(source: PictureLike, *, max_pixels: int = MOST_PIXELS) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """A picture from anywhere -> image and warnings of its NormalForm, without what led there: what a model needs.
 
-    Data sets are made of small pictures in normal form: of such a file no more than that is found out.
+    The image is all 0 when nothing was found. Data sets are made of small pictures in normal form: of such a file no
+    more than that is found out. ``max_pixels`` and the PictureError that it raises are those of `open_picture`.
     """
-    levels = open_levels(source)
+    levels = open_levels(source, max_pixels=max_pixels)
     if levels.ndim == 2:
         if _is_normal(levels):
             return levels, ()

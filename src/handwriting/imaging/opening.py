@@ -24,6 +24,7 @@ PictureLike: TypeAlias = "str | Path | bytes | BinaryIO | Image.Image | NDArray[
 
 # Named, so that Pillow never tries a format that starts another program (EPS) or one we have not tested.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # JPEG brings phones' MPO with it
+MOST_PIXELS = 50_000_000  # unless told otherwise
 ORIENTATION_TAG = 0x0112
 # Opening a pipe without a writer does not wait; Windows translates line ends where it is not told to leave them.
 _TO_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -37,7 +38,7 @@ _MOST_PLAIN = 65_536  # pixels; in larger pictures Pillow's steps beside decodin
 PHONE_BRANDS = (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypavif")
 
 
-def open_picture(source: PictureLike, *, max_pixels: int = 50_000_000) -> NDArray[np.uint8]:
+def open_picture(source: PictureLike, *, max_pixels: int = MOST_PIXELS) -> NDArray[np.uint8]:
     """A picture from anywhere -> uint8 (H, W, 3) RGB, turned upright by its EXIF orientation, alpha filled.
 
     Reads PNG, JPEG, WebP, BMP, TIFF, GIF and PPM of 1, 8, 16 bits or float; grey, palette, RGB, CMYK; with or without
@@ -57,7 +58,7 @@ def open_picture(source: PictureLike, *, max_pixels: int = 50_000_000) -> NDArra
     return levels if levels.ndim == 3 else np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
-def open_levels(source: PictureLike, *, max_pixels: int = 50_000_000) -> NDArray[np.uint8]:
+def open_levels(source: PictureLike, *, max_pixels: int = MOST_PIXELS) -> NDArray[np.uint8]:
     """As `open_picture`, but a picture that is known to be grey may stay uint8 (H, W)."""
     if isinstance(source, np.ndarray):
         return _opaque(_array_levels(source, max_pixels))

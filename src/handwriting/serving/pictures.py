@@ -14,7 +14,7 @@ from PIL import Image
 
 from handwriting.classifier import Classifier, Prediction, nothing_found
 from handwriting.errors import HandwritingError, PictureError
-from handwriting.imaging import draw_strip, normal_form, open_picture, strip_png
+from handwriting.imaging import draw_strip, normal_form, normalised, open_picture, strip_png
 from handwriting.imaging.opening import FORMATS
 from handwriting.reading import Page, read
 from handwriting.serving.versions import Version
@@ -31,7 +31,6 @@ class Ask:
         picture: encoded bytes; or uint8 (28, 28) or float32 (28, 28) in [0, 1], already in normal form.
         top: how many classes to name.
         warnings: what its preparation noticed.
-        empty: nothing was found in it.
         error: why it cannot be read.
     """
 
@@ -39,7 +38,6 @@ class Ask:
     picture: bytes | NDArray[Any]
     top: int = 3
     warnings: tuple[str, ...] = ()
-    empty: bool = False
     error: HandwritingError | None = None
 
     @property
@@ -78,10 +76,10 @@ def prepare(ask: Ask, max_pixels: int) -> Ask:
     if ask.error is not None or not isinstance(ask.picture, bytes):  # as `ready` says, for the type checker
         return ask
     try:
-        form = normal_form(open_picture(ask.picture, max_pixels=max_pixels))
+        image, warnings = normalised(ask.picture, max_pixels=max_pixels)
     except PictureError as error:
         return replace(ask, error=PictureError(ask.name + str(error).removeprefix("picture")))
-    return replace(ask, picture=form.image, warnings=form.warnings, empty=form.empty)
+    return replace(ask, picture=image, warnings=warnings)
 
 
 def answer_all(version: Version, asks: Sequence[Ask]) -> list[Given | HandwritingError]:
@@ -99,7 +97,7 @@ def answer_all(version: Version, asks: Sequence[Ask]) -> list[Given | Handwritin
             continue
         probabilities, character = scores.probabilities[row], float(scores.character[row])
         image = images[row]
-        if ask.empty or not image.any():
+        if not image.any():
             prediction = nothing_found(ask.warnings)
         else:
             prediction = classifier.answer(probabilities, character, ask.top, ask.warnings)
