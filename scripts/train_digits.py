@@ -102,7 +102,8 @@ def main() -> None:
     if "convolutions" in told:
         parser.error(f"{network} is in 8 bits already: give the float.onnx that it was made of")
     chosen = np.sort(np.random.default_rng(0).choice(len(splits.valid), RANGED, replace=False))
-    graph = with_convolutions_in_8_bits(network.read_bytes(), splits.valid.images[chosen])
+    ranged = np.array_split(splits.valid.images[chosen], RANGED // 100)
+    graph = with_convolutions_in_8_bits(network.read_bytes(), ranged)
     metadata = {
         **{key: told[key] for key in TOLD},
         "convolutions": {"bits": 8, "ranges_from": f"{RANGED:,} images of valid"},

@@ -4,15 +4,17 @@
     python scripts/train_lines.py --out runs/lines --package      # into the package
     python scripts/train_lines.py --only coarse-even fine-even --device cuda --processes 7    # half of it
     python scripts/train_lines.py --only fine-even --out runs/more --after runs/lines --calm 1 --epochs 8    # goes on
+    python scripts/train_lines.py --out runs/again --trained runs/lines/float.onnx    # into 8 bits, no training
 
 It learns from numbers that `learning.composing` writes with the digits of four writers of five (48,000 images; the
 split by writer with seed 11) and with drawn ones: photographed and found again by `reading`, and written straight into
 ribbons, new ones each epoch. The fifth writer is a stranger to it. There can be a member of each design for each manner
 of writing; it has `MEMBERS`. Those of a manner learn from the same lines side by side, manners one after the other, or
 with ``--only`` each by a run of its own. A member that ``--out`` holds already, trained with the same options, is taken
-as it is. Afterwards `python scripts/train_windows.py --package` trains the window network beside it, and `python
-benchmarks/tune_reading.py lines` chooses on strangers' digits how far each is trusted, and calibrates. MNIST test is
-not opened.
+as it is. All together are float.onnx; digits-lines.onnx has their convolutions in 8 bits, by the range of activations
+on lines like those that they learned from. Afterwards `python scripts/train_windows.py --package` trains the window
+network beside it, and `python benchmarks/tune_reading.py lines` chooses on strangers' digits how far each is trusted,
+and calibrates. MNIST test is not opened.
 """
 
 from __future__ import annotations
@@ -40,13 +42,14 @@ from handwriting.data import Dataset, load, split
 from handwriting.files import write_whole
 from handwriting.learning.composing import EVEN, HALF_TOUCHING, Manner, Material, Scene, compose, write
 from handwriting.learning.device import DEVICE_NAMES, choose, describe
-from handwriting.learning.export import lines_to_onnx
+from handwriting.learning.export import lines_to_onnx, with_convolutions_in_8_bits
 from handwriting.learning.glyphs import LETTERS as LETTER_FORMS
 from handwriting.learning.lines import DESIGNS, ROWS, LineNetwork, Lines, Member, train_lines
 from handwriting.learning.printed import FONTS, printed
 from handwriting.learning.synthesis import drawn_digits, other_marks
 from handwriting.reading.lines import Strip, find_lines
 from handwriting.reading.ribbon import HEIGHT, RIM, ribbon
+from handwriting.reading.sequence import LineModel
 from handwriting.reading.sheet import Sheet, lay_out
 
 PACKAGE = Path(__file__).parents[1] / "src/handwriting/reading"
@@ -69,6 +72,7 @@ UNCALIBRATED = {
     "run": [0.5, 0.1],
 }
 ASKED = ("epochs", "batch", "rate", "calm", "scenes", "photographed_for", "written", "written_for")  # of the options
+RANGED = 100  # composed pictures that the range of activations is taken from
 WIDEST = 520  # columns: wider ribbons are left out of training, for memory
 Seed = int | tuple[int, ...]
 Marks = list[tuple[int, float, float, float]]  # label, middle, left and right of each mark of a ribbon
@@ -284,12 +288,17 @@ def main() -> None:
     parser.add_argument("--device", choices=DEVICE_NAMES, default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--processes", type=int, default=1, help="that make lines, beside the one that learns")
+    parser.add_argument("--trained", type=Path, help="the float.onnx of an earlier run, instead of training")
     parser.add_argument("--package", action="store_true", help="write the model into the package too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     seeds = {manner: options.seed + number for number, manner in enumerate(MANNERS)}
     members = {f"{design}-{manner}": seed for manner, seed in seeds.items() for design in DESIGNS}
-    paths = {name: options.out / f"{name}.pt" for name in options.only or MEMBERS}
+    if options.trained and (options.only or options.after):
+        parser.error("--trained trains no member: leave out --only and --after")
+    if options.trained and "convolutions" in LineModel(options.trained.read_bytes()).metadata:
+        parser.error(f"{options.trained} is in 8 bits already: give the float.onnx that it was made of")
+    paths = {} if options.trained else {name: options.out / f"{name}.pt" for name in options.only or MEMBERS}
     for name in paths:
         if name not in members:
             parser.error(f"no member is named {name}: there are {', '.join(members)}")
@@ -304,28 +313,42 @@ def main() -> None:
                 parser.error(f"{path} was trained with {had}, not {wanted}: remove it, or give another --out")
             if recipe.get("after") != after:
                 parser.error(f"{path} went on from another member than --after has: remove it, or give another --out")
-    splits = split(load("mnist", data_dir=options.data_dir), by="writer")
+    train = split(load("mnist", data_dir=options.data_dir), by="writer").train
     for manner in MANNERS:
         missing = [name for name, path in paths.items() if name.endswith(f"-{manner}") and not path.exists()]
         if missing:
-            train_members(missing, splits.train, seeds[manner], options)
+            train_members(missing, train, seeds[manner], options)
     if options.only:
         return
+    network = options.trained or as_one(paths, train, options.out)
+    model = in_8_bits(network.read_bytes(), train, options.seed)
+    write_whole(options.out / "digits-lines.onnx", model)
+    if options.package:
+        write_whole(PACKAGE / "digits-lines.onnx", model)
+
+
+def as_one(paths: dict[str, Path], train: Dataset, out: Path) -> Path:
+    """Members' files -> out/float.onnx, which tells how they were made."""
     documents = {name: torch.load(path) for name, path in paths.items()}
     network = LineNetwork([member_of(name, document["weights"]) for name, document in documents.items()])
     metadata = {
-        "classes": list(splits.train.classes),
+        "classes": list(train.classes),
         "beside": BESIDE,
-        "data": {"name": "mnist", "fingerprint": splits.train.fingerprint()},
+        "data": {"name": "mnist", "fingerprint": train.fingerprint()},
         "recipe": {name: document["recipe"] for name, document in documents.items()},
         "parameters": sum(value.numel() for value in network.parameters()),
         "version": __version__,
         "reading": UNCALIBRATED,
     }
-    model = with_metadata(lines_to_onnx(network), metadata)
-    write_whole(options.out / "digits-lines.onnx", model)
-    if options.package:
-        write_whole(PACKAGE / "digits-lines.onnx", model)
+    return write_whole(out / "float.onnx", with_metadata(lines_to_onnx(network), metadata))
+
+
+def in_8_bits(network: bytes, train: Dataset, seed: int) -> bytes:
+    """The network in float -> in 8 bits, by the range of activations on composed lines that no epoch had."""
+    lines = photographed(gather(train, seed, EVEN), RANGED, (seed, 0, 0))
+    graph = with_convolutions_in_8_bits(network, [image[None] for image in lines.images])
+    told = {"bits": 8, "ranges_from": f"{len(lines.images)} composed lines of train"}
+    return with_metadata(graph, {**LineModel(network).metadata, "convolutions": told})
 
 
 def member_of(name: str, weights: dict[str, torch.Tensor]) -> Member:

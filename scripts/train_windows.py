@@ -2,16 +2,19 @@
 
     python scripts/train_windows.py --out runs/windows                # after scripts/train_lines.py
     python scripts/train_windows.py --out runs/windows --package      # into the package
+    python scripts/train_windows.py --out runs/again --trained runs/windows/float.onnx    # into 8 bits, no training
 
 It learns from lines that `learning.composing` writes, mostly of digits that touch, with the writers that the line
 network learned from, photographed, found and cut by `reading`, and scored by the shipped classifier and the line
-network of the package: what those two get wrong is what it learns. Afterwards `python benchmarks/tune_reading.py lines`
+network of the package: what those two get wrong is what it learns. It is float.onnx; digits-windows.onnx has its
+convolutions in 8 bits, by the range of activations on such lines. Afterwards `python benchmarks/tune_reading.py lines`
 chooses on strangers' digits how far it is trusted. MNIST test is not opened.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -27,12 +30,12 @@ from torch import nn
 from train_lines import PACKAGE, gather, marks_of, seen_owners
 
 from handwriting import __version__
-from handwriting.classifier import Classifier, load, with_metadata
+from handwriting.classifier import Classifier, load, quiet_session, with_metadata
 from handwriting.data import load as load_data
 from handwriting.data import split
 from handwriting.files import write_whole
 from handwriting.learning.composing import OTHER, TOUCHING, Material, Scene, compose
-from handwriting.learning.export import windows_to_onnx
+from handwriting.learning.export import windows_to_onnx, with_convolutions_in_8_bits
 from handwriting.learning.windows import NONE, UNKNOWN, CutLine, train_windows
 from handwriting.reading.lines import Strip
 from handwriting.reading.page import lattices_of
@@ -42,6 +45,7 @@ from handwriting.reading.sheet import Sheet, lay_out
 from handwriting.reading.windows import windows
 
 EASY, EASY_KEPT = 0.02, 0.15  # nats: of lines whose truth lacks less than this already, only this share is kept
+RANGED = 40  # composed pictures that the range of activations is taken from
 MOST_CANDIDATES = 250  # of a line: more take too much memory
 LEAST_SCORE = -60.0  # nats
 FEW = 5  # pixels: a mark with no more of them on a line is not on it
@@ -132,11 +136,23 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="that compose")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--trained", type=Path, help="the float.onnx of an earlier run, instead of training")
     parser.add_argument("--package", action="store_true", help="write the model into the package too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.trained and "convolutions" in document(options.trained.read_bytes()):
+        parser.error(f"{options.trained} is in 8 bits already: give the float.onnx that it was made of")
     train = split(load_data("mnist", data_dir=options.data_dir), by="writer").train
     material = gather(train, options.seed, TOUCHING)
+    network = options.trained or trained(material, train.fingerprint(), options)
+    model = in_8_bits(network.read_bytes(), material, options.seed)
+    write_whole(options.out / "digits-windows.onnx", model)
+    if options.package:
+        write_whole(PACKAGE / "digits-windows.onnx", model)
+
+
+def trained(material: Material, fingerprint: str, options: argparse.Namespace) -> Path:
+    """Trains -> out/float.onnx, which tells how it was made."""
     ahead = Ahead(material, options)
     recipe = {name: getattr(options, name) for name in ("epochs", "scenes", "window", "processes", "seed")}
     recipe["hardware"] = f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}"
@@ -147,10 +163,23 @@ def main() -> None:
         told.append((round(epoch.before, 4), round(epoch.loss, 4)))
         nats = f"{epoch.before:.4f} -> {epoch.loss:.4f} nats a line"
         print(f"epoch {epoch.number}: {nats}, {epoch.seconds:.0f} s", flush=True)
-        model = as_file(epoch.network, {**recipe, "nats": told}, train.fingerprint())
-        write_whole(options.out / "digits-windows.onnx", model)  # so that a training cut short is not for nothing
-    if options.package:
-        write_whole(PACKAGE / "digits-windows.onnx", model)
+        model = as_file(epoch.network, {**recipe, "nats": told}, fingerprint)
+        path = write_whole(options.out / "float.onnx", model)  # so that a training cut short is not for nothing
+    return path
+
+
+def in_8_bits(network: bytes, material: Material, seed: int) -> bytes:
+    """The network in float -> in 8 bits, by the range of activations on lines that no epoch had."""
+    seen = np.concatenate([line.windows for line in cut_lines(material, RANGED, seed * 10_000)])
+    graph = with_convolutions_in_8_bits(network, np.array_split(seen, max(len(seen) // 100, 1)))
+    told = {"bits": 8, "ranges_from": f"{len(seen):,} windows of composed lines of train"}
+    return with_metadata(graph, {**document(network), "convolutions": told})
+
+
+def document(model: bytes) -> dict[str, Any]:
+    """A file's bytes -> what it tells of itself."""
+    found: dict[str, Any] = json.loads(quiet_session(model).get_modelmeta().custom_metadata_map["handwriting"])
+    return found
 
 
 def as_file(network: nn.Module, recipe: dict[str, Any], fingerprint: str) -> bytes:

@@ -75,14 +75,19 @@ def open_session(content: bytes, name: str, threads: int | None = None) -> tuple
     return session, _metadata(session, name)
 
 
-def quiet_session(content: bytes, threads: int | None = None) -> InferenceSession:
-    """An ONNX file's bytes -> its onnxruntime session on the CPU; ``threads`` as of `open_session`."""
+def quiet_session(content: bytes, threads: int | None = None, *, waiting: bool = True) -> InferenceSession:
+    """An ONNX file's bytes -> its onnxruntime session on the CPU; ``threads`` as of `open_session`.
+
+    ``waiting``: after a batch the threads keep the cores busy for a while, in case another follows: batches one after
+    the other are answered sooner, all other work of the process later.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # its warnings on stderr would break the one-line promise
     if threads is not None:
         options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(waiting)))
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

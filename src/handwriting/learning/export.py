@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ def to_onnx(network: nn.Module, outputs: tuple[str, ...] = ("logits",)) -> bytes
     return _exported(network, torch.zeros(2, 28, 28), {0: torch.export.Dim("N")}, "images", outputs)
 
 
-def with_convolutions_in_8_bits(graph: bytes, images: NDArray[np.uint8]) -> bytes:
-    """What `to_onnx` gave, and images uint8 (N, 28, 28) to take the range of activations from -> ONNX bytes of which
-    the convolutions are computed in 8 bits, with a scale for each channel of weights.
+def with_convolutions_in_8_bits(graph: bytes, batches: Sequence[NDArray[np.uint8]]) -> bytes:
+    """What a function of this module gave, and batches uint8 of what it sees, 255 for 1, to take the range of
+    activations from -> ONNX bytes of which the convolutions are computed in 8 bits, with a scale for each channel of
+    weights.
 
     All else stays in float: linear layers are what `handwriting.adapt` corrects. Weights take 7 of the 8 bits, so that
     the 16-bit sums of processors without 8-bit dot products do not saturate.
@@ -33,10 +35,11 @@ def with_convolutions_in_8_bits(graph: bytes, images: NDArray[np.uint8]) -> byte
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    name = onnx.load_model_from_string(graph).graph.input[0].name
+
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
         def __init__(self) -> None:
-            parts = np.array_split(images.astype(np.float32) / np.float32(255), max(len(images) // 100, 1))
-            self._rows = iter([{"images": part} for part in parts])
+            self._rows = iter([{name: batch.astype(np.float32) / np.float32(255)} for batch in batches])
 
         def get_next(self) -> dict[str, Any] | None:
             return next(self._rows, None)
@@ -44,7 +47,7 @@ def with_convolutions_in_8_bits(graph: bytes, images: NDArray[np.uint8]) -> byte
     with tempfile.TemporaryDirectory() as folder:
         given, prepared, found = (Path(folder) / name for name in ("given.onnx", "prepared.onnx", "found.onnx"))
         given.write_bytes(graph)
-        quant_pre_process(given, prepared)
+        quant_pre_process(given, prepared, skip_symbolic_shape=True)  # it fails on lines of any width
         quantize_static(
             prepared,
             found,

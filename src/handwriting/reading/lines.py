@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handwriting.reading.components import inked, parts
 from handwriting.reading.rules import LEAST_HEIGHT, THINNEST, writing_height
 from handwriting.reading.sheet import Sheet
 
@@ -43,9 +44,8 @@ class Strip:
 
 def find_lines(sheet: Sheet) -> list[Strip]:
     """A sheet -> its lines; no ink, no lines. Marks too small to be writing are left out."""
-    _, parts, stats, centres = cv2.connectedComponentsWithStats(sheet.mask, connectivity=8)
-    labels = np.asarray(parts, np.int32)
-    height = writing_height(np.asarray(stats, np.int32))
+    labels, stats = parts(sheet.mask)
+    height = writing_height(stats)
     if not height:
         return []
     boxes = stats.astype(np.float64)
@@ -65,7 +65,9 @@ def find_lines(sheet: Sheet) -> list[Strip]:
         smaller = [line for line in found if len(line) > 1]
         lines, members = lines + smaller, members + _with_small_parts(smaller, boxes, rest, height)
         heights += [height] * len(smaller)
-    middles = [float(np.average(centres[line, 1], weights=boxes[line, 4])) for line in lines]
+    rows, columns = inked(sheet.mask)
+    down = np.bincount(labels[rows, columns], weights=rows)
+    middles = [float(down[line].sum() / boxes[line, 4].sum()) for line in lines]
     order = _in_reading_order(middles, [boxes[own, 0].min() for own in lines], max(heights, default=0))
     return [_cut_out(sheet, labels, boxes, lines[k], members[k], heights[k]) for k in order]
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Mask = NDArray[np.uint8]
+from handwriting.reading.components import Mask, parts
 
 LEAST_HEIGHT = 9  # pixels: less is no writing that could be read
 DOTS = 2.5  # times a dot's height: less is no writing on a dotted line
@@ -23,12 +23,6 @@ def _opened(mask: Mask, wide: int, high: int) -> Mask:
 def _grown(mask: Mask, wide: int, high: int) -> Mask:
     """Ink and what lies near it."""
     return np.asarray(cv2.dilate(mask, np.ones((high, wide), np.uint8)), np.uint8)
-
-
-def parts(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Ink -> its components' numbers (h, w), 0 off the ink, and their boxes and areas (n, 5), first the ground's."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    return np.asarray(labels, np.int32), np.asarray(stats, np.int32)
 
 
 def without_rules(mask: Mask, wide: int) -> Mask:
@@ -152,15 +146,17 @@ def _runs(mask: Mask, reach: int) -> Mask:
     small = np.ascontiguousarray(np.maximum(small[:, :-1:2], small[:, 1::2])) if large else small
     reach = reach // 2 if large else reach
     size = (small.shape[1], small.shape[0])
-    found = np.zeros_like(small)
+    found, run = np.zeros_like(small), np.ones((1, reach), np.uint8)
     for slope in np.arange(-2, 3) * 3.0 / reach:
         tilt = np.array([[1, 0, 0], [slope, 1, -slope * size[0] / 2]])
         back = np.array([[1, 0, 0], [-slope, 1, slope * size[0] / 2]])
         level = np.asarray(cv2.warpAffine(small, tilt, size, flags=cv2.INTER_NEAREST), np.uint8)
         thick = _grown(level, 1, 3)  # wobbles by a pixel stay one run
         joined = np.asarray(cv2.morphologyEx(thick, cv2.MORPH_CLOSE, np.ones((1, 7), np.uint8)), np.uint8)
-        runs = _opened(joined, reach, 1)
-        found |= np.asarray(cv2.warpAffine(runs, back, size, flags=cv2.INTER_NEAREST), np.uint8)
+        inner = cv2.erode(joined, run)
+        if np.any(inner):  # at most angles there is none
+            runs = cv2.dilate(inner, run)
+            found |= np.asarray(cv2.warpAffine(runs, back, size, flags=cv2.INTER_NEAREST), np.uint8)
     if large:
         found = np.asarray(cv2.resize(found, (mask.shape[1], mask.shape[0]), interpolation=cv2.INTER_NEAREST), np.uint8)
     return np.asarray(found & mask, np.uint8)

@@ -49,7 +49,7 @@ class LineModel:
     def __init__(self, lines: bytes, windows: bytes | None = None) -> None:
         """``windows``: the window network's file; without it there is none."""
         self._lines = quiet_session(lines, threads=1)  # a line is too little work to share
-        self._windows = quiet_session(windows) if windows is not None else None
+        self._windows = quiet_session(windows, waiting=False) if windows is not None else None  # once a page
         self.metadata: dict[str, Any] = json.loads(self._lines.get_modelmeta().custom_metadata_map["handwriting"])
         self.calibration: Calibration = calibration_from(self.metadata["reading"])
         self.trust = float(self.metadata["reading"]["trust"])

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handwriting.imaging import find_paper, paper_alone, shrunk
-from handwriting.reading.rules import parts, without_rules, writing_height
+from handwriting.reading.components import Mask, inked, parts
+from handwriting.reading.rules import without_rules, writing_height
 
 Float = NDArray[np.float32]
-Mask = NDArray[np.uint8]
 
 WORK_LONGEST = 1280  # pixels; a page's digits stay taller than 20 pixels at it
 WORK_SHORTEST = 100  # smaller pictures are enlarged: cuts between touching digits need pixels
@@ -138,13 +138,19 @@ def _taken(grey: NDArray[np.uint8]) -> tuple[Float, Float]:
     # A closing takes the lightest of the grain: the level is put back to the middle, where the paper shows.
     share = np.clip((small + 4.0) / (smooth + 4.0) * 200, 0, 255).astype(np.uint8)
     level = np.clip(cv2.medianBlur(share, 2 * round(size * shrink) + 1) / 200, 0.88, 1.0)
-    paper = cv2.resize((smooth + 4.0) * level, (wide, high), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    light = ((smooth + 4.0) * level).astype(np.float32)
+    paper = np.asarray(cv2.resize(light, (wide, high), interpolation=cv2.INTER_LINEAR), np.float32)
     levels = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.6)
     # The grain is measured on bands of 12 rows in every 60.
     bands = np.concatenate([levels[top : top + 12] for top in range(0, high, 60)])
     noise = 1.5 * float(cv2.absdiff(bands, cv2.medianBlur(bands, 3)).mean())
-    strength = np.clip(1 - (levels + 4.0) / paper, 0, 1)
-    return np.asarray(strength, np.float32), np.asarray(noise / paper, np.float32)
+    # In place: a page's memory takes longer to get than to work on.
+    strength = np.asarray(levels, np.float32)
+    strength += 4
+    strength /= paper
+    np.subtract(1, strength, out=strength)
+    np.clip(strength, 0, 1, out=strength)
+    return strength, np.divide(noise, paper, out=paper)
 
 
 def _is_light_on_dark(grey: NDArray[np.uint8]) -> bool:
@@ -164,7 +170,8 @@ def _is_light_on_dark(grey: NDArray[np.uint8]) -> bool:
 
 
 def _lighter_stands_out(out: NDArray[np.float64]) -> bool:
-    return float((np.maximum(out, 0) ** 3).sum()) > 1.5 * float((np.maximum(-out, 0) ** 3).sum())
+    third = out * out * out
+    return float(third[third > 0].sum()) > -1.5 * float(third[third < 0].sum())
 
 
 def ink_mask(strength: Float, noise: Float) -> tuple[Mask, float]:
@@ -181,25 +188,25 @@ def ink_mask(strength: Float, noise: Float) -> tuple[Mask, float]:
     full = float(np.percentile(above[above >= split / 255 * top], 60))
     level = max(0.05, 0.36 * full)
     weak &= strength > level
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(weak.astype(np.uint8), connectivity=8)
-    strong = (
-        np.bincount(labels[weak & (strength > max(level, 0.55 * full)) & (strength > 7 * noise)], minlength=len(stats))
-        > 0
-    )
-    strong[0] = False
+    labels, stats = parts(weak.astype(np.uint8))
+    rows, columns = inked(weak)
+    own, share, grain = labels[rows, columns], strength[rows, columns], noise[rows, columns]
+    strong = np.bincount(own[(share > max(level, 0.55 * full)) & (share > 7 * grain)], minlength=len(stats)) > 0
     strong &= stats[:, cv2.CC_STAT_AREA] >= 6
     across = (stats[:, 2:4] >= ACROSS * np.array(strength.shape[::-1])).any(1)
     for number in np.flatnonzero(strong & across).tolist():
         x, y, w, h = stats[number, :4].tolist()
         around = (slice(max(y - 4, 0), y + h + 4), slice(max(x - 4, 0), x + w + 4))
         strong[number] = _sharpness(strength[around], labels[around] == number) > SOFT
-    return np.asarray(strong[labels], np.uint8), level
+    mask = np.zeros(strength.shape, np.uint8)
+    mask[rows, columns] = strong[own]
+    return mask, level
 
 
 def without_corners(mask: Mask, way_back: NDArray[np.float64], size: tuple[int, int]) -> Mask:
     """Ink (h, w) and its homography to the picture (W, H) -> without what fills a corner of the picture: a table beside
     a sheet laid askew. Strokes that lie in a corner are not solid."""
-    ys, xs = np.nonzero(mask)
+    ys, xs = inked(mask)
     if not len(xs):
         return mask
     places = np.floor(cv2.perspectiveTransform(np.stack([xs, ys], 1)[None] + 0.5, way_back)[0]).astype(np.int64)
@@ -240,7 +247,7 @@ def skew(mask: Mask) -> float:
     The angle at which the ink's row sums differ most (Postl 1986): rules and lines of writing both say it. Where marks
     stand in rows it is looked for near their angle: numbers that stand far apart fall into one row at some angle too.
     """
-    ys, xs = np.nonzero(mask)
+    ys, xs = inked(mask)
     if len(xs) < 50:
         return 0.0
     wide, high = int(xs.max() - xs.min()), int(ys.max() - ys.min())
