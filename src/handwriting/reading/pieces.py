@@ -139,14 +139,13 @@ def _distinct(
     paths: NDArray[np.int64], ink: NDArray[np.float64], mask: NDArray[np.uint8], height: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Cuts without near copies of cheaper ones, from left to right."""
-    rows = np.flatnonzero(mask.any(1))
+    on_ink = paths[:, mask.any(1)]
     kept: list[int] = []
     close = max(1.6, CLOSE * height)
-    for index in np.argsort(ink, kind="stable"):
-        same = any(np.abs(paths[index, rows] - paths[other, rows]).mean() < close for other in kept)
-        if not same:
-            kept.append(int(index))
-    kept.sort(key=lambda index: float(paths[index, rows].mean()))
+    for index in np.argsort(ink, kind="stable").tolist():
+        if not (np.abs(on_ink[kept] - on_ink[index]).mean(1) < close).any():
+            kept.append(index)
+    kept.sort(key=on_ink.mean(1).__getitem__)
     return paths[kept], ink[kept]
 
 
@@ -235,7 +234,7 @@ def candidates(strip: Strip, cuts: Cuts) -> list[Candidate]:
                 if end == start + 1:
                     break  # a piece without ink begins no character
                 continue
-            box = (left + int(across[0]), int(rows[0]), int(np.ptp(across)) + 1, int(np.ptp(rows)) + 1)
+            box = (left + int(across[0]), int(rows[0]), int(across[-1] - across[0]) + 1, int(rows[-1] - rows[0]) + 1)
             if box[2] > WIDEST * strip.height and end > start + 1:
                 break
             if found and found[-1].start == start and found[-1].box == box and cuts.ink[end - 1] == cuts.ink[end] == 0:

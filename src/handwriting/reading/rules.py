@@ -153,9 +153,13 @@ def _runs(mask: Mask, reach: int) -> Mask:
         level = np.asarray(cv2.warpAffine(small, tilt, size, flags=cv2.INTER_NEAREST), np.uint8)
         thick = _grown(level, 1, 3)  # wobbles by a pixel stay one run
         joined = np.asarray(cv2.morphologyEx(thick, cv2.MORPH_CLOSE, np.ones((1, 7), np.uint8)), np.uint8)
-        inner = cv2.erode(joined, run)
-        if np.any(inner):  # at most angles there is none
-            runs = cv2.dilate(inner, run)
+        full = np.flatnonzero(cv2.reduce(joined, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S) >= reach)
+        if not len(full):
+            continue
+        inner = np.asarray(cv2.erode(joined[full], run), np.uint8)
+        if inner.any():  # at most angles there is none
+            runs = np.zeros_like(small)
+            runs[full] = cv2.dilate(inner, run)
             found |= np.asarray(cv2.warpAffine(runs, back, size, flags=cv2.INTER_NEAREST), np.uint8)
     if large:
         found = np.asarray(cv2.resize(found, (mask.shape[1], mask.shape[0]), interpolation=cv2.INTER_NEAREST), np.uint8)

@@ -26,14 +26,13 @@ def windows(sheet: Sheet, strip: Strip, cuts: Cuts, candidates: list[Candidate])
     middles = strip.middle + strip.slope * cuts.paths.mean(1)
     rows = np.rint(middles[:, None] + (np.arange(ROWS) + 0.5 - ROWS / 2) * scale - 0.5).astype(np.int64)
     at = np.take_along_axis(cuts.paths, rows.clip(0, high - 1), 1) / scale + COLUMNS // 2
+    boxes = np.array([candidate.box for candidate in candidates]).reshape(-1, 4)
+    lefts = np.rint((boxes[:, 0] + boxes[:, 2] / 2) / scale).astype(np.int64)  # the window's middle less the rim
+    columns = lefts.clip(0, line.shape[2] - COLUMNS)[:, None] + np.arange(COLUMNS)
+    start, end = (at[[getattr(own, side) for own in candidates]][:, :, None] for side in ("start", "end"))
+    after = np.clip(columns[:, None] + 1.0 - start, 0, 1)
+    before = np.clip(end - columns[:, None], 0, 1)
     seen = np.empty((len(candidates), 3, ROWS, COLUMNS), np.uint8)
-    for window, candidate in zip(seen, candidates, strict=True):
-        x, _, wide, _ = candidate.box
-        left = round((x + wide / 2) / scale)  # the window's middle less the rim
-        left = min(max(left, 0), line.shape[2] - COLUMNS)
-        columns = left + np.arange(COLUMNS) + 0.5
-        after = np.clip(columns - at[candidate.start][:, None] + 0.5, 0, 1)
-        before = np.clip(at[candidate.end][:, None] - columns + 0.5, 0, 1)
-        window[1:] = line[:, :, left : left + COLUMNS]
-        window[0] = np.rint(window[1] * after * before)
+    seen[:, 1:] = line[:, :, columns].transpose(2, 0, 1, 3)
+    seen[:, 0] = np.rint(seen[:, 1] * after * before)
     return seen
