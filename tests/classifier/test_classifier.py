@@ -12,7 +12,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from handwriting.classifier import Classifier, load, with_metadata
+from handwriting.classifier import Classifier, load, quiet_session, with_metadata
 from handwriting.data import Dataset
 from handwriting.errors import ModelError, PictureError, UnknownName
 from handwriting.runs import Run
@@ -150,3 +150,10 @@ def test_names_and_paths_that_lead_nowhere_are_said_so(tmp_path: Path) -> None:
         load(tmp_path / "gone.onnx")
     with pytest.raises(ModelError, match="no model.onnx in this folder"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(("waiting", "spinning"), [(True, "1"), (False, "0")])
+def test_threads_wait_for_more_only_where_they_are_to(classifier: Classifier, waiting: bool, spinning: str) -> None:
+    assert classifier.path is not None
+    options = quiet_session(classifier.path.read_bytes(), waiting=waiting).get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == spinning

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +24,31 @@ def test_an_exported_graph_has_named_ends_and_a_free_batch() -> None:
 
 
 def test_no_model_holds_paths_of_the_machine_that_made_it() -> None:
-    models = [to_onnx(build("classic", 10, seed=1)), *(path.read_bytes() for path in shipped().values())]
+    models = [
+        to_onnx(build("classic", 10, seed=1)),
+        *(path.read_bytes() for path in shipped().values()),
+        *_of_reading(),
+    ]
     for model in models:
         assert b"site-packages" not in model
         assert str(Path(sys.prefix)).encode() not in model
         assert b"networks.py" not in model
+
+
+def _of_reading() -> list[bytes]:
+    files = resources.files("handwriting.reading")
+    return [files.joinpath(f"digits-{name}.onnx").read_bytes() for name in ("lines", "windows")]
+
+
+def test_the_networks_that_read_compute_all_their_convolutions_in_8_bits() -> None:
+    for model in _of_reading():
+        proto = onnx.load_model_from_string(model)
+        made_by = {name: node.op_type for node in proto.graph.node for name in node.output}
+        convolutions = [node for node in proto.graph.node if node.op_type == "Conv"]
+        assert len(convolutions) >= 5
+        assert {made_by.get(name) for node in convolutions for name in node.input} == {"DequantizeLinear"}
+        told = json.loads({entry.key: entry.value for entry in proto.metadata_props}["handwriting"])
+        assert told["convolutions"]["bits"] == 8
 
 
 def test_convolutions_alone_are_put_into_8_bits_and_say_what_they_said() -> None:

@@ -65,7 +65,15 @@ def test_the_line_networks_script_makes_a_file_that_reading_opens(tmp_path: Path
     (tmp_path / "fine-even.pt").unlink()
     output = run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *size)
     assert output.count("loss") == 2  # what is there is not trained again
-    assert file.exists()
+    again: list[str | Path] = ["--out", tmp_path / "again", "--data-dir", whole_mnist, "--threads", "1", "--trained"]
+    assert "loss" not in run("train_lines.py", *again, tmp_path / "float.onnx")
+    assert (tmp_path / "again/digits-lines.onnx").read_bytes() == file.read_bytes()
+    assert file.stat().st_size < 0.3 * (tmp_path / "float.onnx").stat().st_size
+    model, was = (LineModel(path.read_bytes()).metadata for path in (file, tmp_path / "float.onnx"))
+    assert model == {**was, "convolutions": model["convolutions"]}
+    process = ended("train_lines.py", *again, file)
+    assert process.returncode != 0
+    assert "in 8 bits already: give the float.onnx" in process.stderr
     for name in ("coarse-even", "fine-even"):  # the first is gone the second time, and not trained
         process = ended("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, *size, "--epochs", "3")
         assert process.returncode != 0
@@ -107,5 +115,12 @@ def test_the_window_networks_script_makes_a_file_that_reading_opens(tmp_path: Pa
     output = run("train_windows.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *size)
     assert output.count("nats a line") == 2
     lines = resources.files("handwriting.reading").joinpath("digits-lines.onnx").read_bytes()
-    model = LineModel(lines, (tmp_path / "digits-windows.onnx").read_bytes())
+    file = tmp_path / "digits-windows.onnx"
+    model = LineModel(lines, file.read_bytes())
     assert model.suits(np.zeros((1, 3, 44, 48), np.uint8)).shape == (1, 10)
+    again: list[str | Path] = ["--out", tmp_path / "again", "--data-dir", whole_mnist, "--threads", "1", "--trained"]
+    assert "nats" not in run("train_windows.py", *again, tmp_path / "float.onnx")
+    assert (tmp_path / "again/digits-windows.onnx").read_bytes() == file.read_bytes()
+    process = ended("train_windows.py", *again, file)
+    assert process.returncode != 0
+    assert "in 8 bits already: give the float.onnx" in process.stderr
