@@ -89,3 +89,14 @@ def test_bits_of_a_rule_that_is_seen_whole_elsewhere_go_too_and_the_stroke_on_it
     left = without_rules(mask, 300)
     assert left[seen > 0].mean() > 0.95
     assert left[seen == 0].sum() == 0
+
+
+@pytest.mark.parametrize("slope", [-0.008, 0.0, 0.008])
+@pytest.mark.parametrize("wide", [WIDE, 2 * WIDE])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_rule_cut_by_the_pictures_edge_may_go_on_beyond_it(side: str, wide: int, slope: float) -> None:
+    mask, across = np.zeros((wide // 2, wide), np.uint8), 130  # of the 200 that a rule inside the picture must have
+    for x, gone in ((0 if side == "left" else wide - across, True), (wide // 3, False)):
+        mask[:] = 0
+        cv2.line(mask, (x, 50), (x + across - 1, round(50 + slope * across)), (1,), 3)
+        assert without_rules(mask, wide).any() != gone

@@ -147,13 +147,14 @@ def _runs(mask: Mask, reach: int) -> Mask:
     reach = reach // 2 if large else reach
     size = (small.shape[1], small.shape[0])
     found, run = np.zeros_like(small), np.ones((1, reach), np.uint8)
+    least = min((reach + 1) // 2, size[0])  # of ink in a row: what the edge cuts may go on beyond it
     for slope in np.arange(-2, 3) * 3.0 / reach:
         tilt = np.array([[1, 0, 0], [slope, 1, -slope * size[0] / 2]])
         back = np.array([[1, 0, 0], [-slope, 1, slope * size[0] / 2]])
         level = np.asarray(cv2.warpAffine(small, tilt, size, flags=cv2.INTER_NEAREST), np.uint8)
         thick = _grown(level, 1, 3)  # wobbles by a pixel stay one run
         joined = np.asarray(cv2.morphologyEx(thick, cv2.MORPH_CLOSE, np.ones((1, 7), np.uint8)), np.uint8)
-        full = np.flatnonzero(cv2.reduce(joined, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S) >= reach)
+        full = np.flatnonzero(cv2.reduce(joined, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S) >= least)
         if not len(full):
             continue
         inner = np.asarray(cv2.erode(joined[full], run), np.uint8)
