@@ -95,6 +95,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.package and not options.test:
         parser.error("--package writes a card with test figures: give --test too")
+    if options.trained and not options.trained.is_file():
+        parser.error(f"{options.trained}: no such file")
     torch.set_num_threads(options.threads)
     splits = split(load("mnist", data_dir=options.data_dir))
     network = options.trained or trained(splits.train, options)

@@ -296,6 +296,8 @@ def main() -> None:
     members = {f"{design}-{manner}": seed for manner, seed in seeds.items() for design in DESIGNS}
     if options.trained and (options.only or options.after):
         parser.error("--trained trains no member: leave out --only and --after")
+    if options.trained and not options.trained.is_file():
+        parser.error(f"{options.trained}: no such file")
     if options.trained and "convolutions" in LineModel(options.trained.read_bytes()).metadata:
         parser.error(f"{options.trained} is in 8 bits already: give the float.onnx that it was made of")
     paths = {} if options.trained else {name: options.out / f"{name}.pt" for name in options.only or MEMBERS}

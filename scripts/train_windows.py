@@ -140,6 +140,8 @@ def main() -> None:
     parser.add_argument("--package", action="store_true", help="write the model into the package too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.trained and not options.trained.is_file():
+        parser.error(f"{options.trained}: no such file")
     if options.trained and "convolutions" in document(options.trained.read_bytes()):
         parser.error(f"{options.trained} is in 8 bits already: give the float.onnx that it was made of")
     train = split(load_data("mnist", data_dir=options.data_dir), by="writer").train

@@ -124,3 +124,10 @@ def test_the_window_networks_script_makes_a_file_that_reading_opens(tmp_path: Pa
     process = ended("train_windows.py", *again, file)
     assert process.returncode != 0
     assert "in 8 bits already: give the float.onnx" in process.stderr
+
+
+@pytest.mark.parametrize("script", ["train_digits.py", "train_lines.py", "train_windows.py"])
+def test_a_trained_network_that_is_not_there_is_said_so(script: str, tmp_path: Path) -> None:
+    process = ended(script, "--out", tmp_path, "--trained", tmp_path / "none.onnx")
+    assert process.returncode != 0
+    assert process.stderr.splitlines()[-1].endswith("none.onnx: no such file")
