@@ -24,23 +24,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from in_8_bits import in_8_bits, in_float
 from numpy.typing import NDArray
 from PIL import Image
 
 from handwriting import __version__
-from handwriting.classifier import Classifier, with_metadata
+from handwriting.classifier import Classifier, document, quiet_session, with_metadata
 from handwriting.data import Dataset, load, split
 from handwriting.evaluation import fit_temperature, measure, reject_threshold
 from handwriting.files import whole, write_whole
 from handwriting.learning.augment import warp
 from handwriting.learning.digits import DigitsEpoch, Pool, gather, train_digits
-from handwriting.learning.export import to_onnx, with_convolutions_in_8_bits
+from handwriting.learning.export import to_onnx
 from handwriting.learning.photo import LATE_EFFECTS, photograph
 from handwriting.learning.synthesis import negatives
 
 ACCEPTED = 0.98  # of clean valid digits; issue 4 asks for at least 97% of test
 LATE: dict[str, Any] = {"rate": 0.001, "calm": 1.0, "effects": LATE_EFFECTS}
-TOLD = ("classes", "recipe", "data", "parameters", "seconds", "hardware", "version")  # of how the network was trained
+TOLD = ("classes", "recipe", "data", "parameters", "seconds", "hardware", "version", "convolutions")  # of the network
 RANGED = 1_000  # images of valid that the range of activations is taken from
 COLUMNS = 40  # of the sheet of training material
 PACKAGE = Path(__file__).parents[1] / "src/handwriting/classifier/models"
@@ -89,27 +90,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--scale", type=float, default=1.0, help="share of all material; 0.01: a smoke test")
-    parser.add_argument("--trained", type=Path, help="the float.onnx of an earlier run, instead of training")
+    parser.add_argument("--trained", type=in_float, help="the float.onnx of an earlier run, instead of training")
     parser.add_argument("--test", action="store_true", help="open the test part, once, for the model card")
     parser.add_argument("--package", action="store_true", help="write the model and its card into the package too")
     options = parser.parse_args()
     if options.package and not options.test:
         parser.error("--package writes a card with test figures: give --test too")
-    if options.trained and not options.trained.is_file():
-        parser.error(f"{options.trained}: no such file")
     torch.set_num_threads(options.threads)
     splits = split(load("mnist", data_dir=options.data_dir))
     network = options.trained or trained(splits.train, options)
-    told = Classifier(network).metadata
-    if "convolutions" in told:
-        parser.error(f"{network} is in 8 bits already: give the float.onnx that it was made of")
     chosen = np.sort(np.random.default_rng(0).choice(len(splits.valid), RANGED, replace=False))
     ranged = np.array_split(splits.valid.images[chosen], RANGED // 100)
-    graph = with_convolutions_in_8_bits(network.read_bytes(), ranged)
-    metadata = {
-        **{key: told[key] for key in TOLD},
-        "convolutions": {"bits": 8, "ranges_from": f"{RANGED:,} images of valid"},
-    }
+    graph = in_8_bits(network.read_bytes(), ranged, f"{RANGED:,} images of valid")
+    told = document(quiet_session(graph))
+    metadata = {key: told[key] for key in TOLD}
     model = calibrated(graph, metadata, splits.valid, options.out)
     if options.test:
         metadata = {**Classifier(model).metadata, "test": figures(Classifier(model), splits.open_test(), "test")}

@@ -34,6 +34,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from in_8_bits import in_8_bits, in_float
 from numpy.typing import NDArray
 
 from handwriting import __version__
@@ -42,14 +43,13 @@ from handwriting.data import Dataset, load, split
 from handwriting.files import write_whole
 from handwriting.learning.composing import EVEN, HALF_TOUCHING, Manner, Material, Scene, compose, write
 from handwriting.learning.device import DEVICE_NAMES, choose, describe
-from handwriting.learning.export import lines_to_onnx, with_convolutions_in_8_bits
+from handwriting.learning.export import lines_to_onnx
 from handwriting.learning.glyphs import LETTERS as LETTER_FORMS
 from handwriting.learning.lines import DESIGNS, ROWS, LineNetwork, Lines, Member, train_lines
 from handwriting.learning.printed import FONTS, printed
 from handwriting.learning.synthesis import drawn_digits, other_marks
 from handwriting.reading.lines import Strip, find_lines
 from handwriting.reading.ribbon import HEIGHT, RIM, ribbon
-from handwriting.reading.sequence import LineModel
 from handwriting.reading.sheet import Sheet, lay_out
 
 PACKAGE = Path(__file__).parents[1] / "src/handwriting/reading"
@@ -288,7 +288,7 @@ def main() -> None:
     parser.add_argument("--device", choices=DEVICE_NAMES, default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--processes", type=int, default=1, help="that make lines, beside the one that learns")
-    parser.add_argument("--trained", type=Path, help="the float.onnx of an earlier run, instead of training")
+    parser.add_argument("--trained", type=in_float, help="the float.onnx of an earlier run, instead of training")
     parser.add_argument("--package", action="store_true", help="write the model into the package too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -296,10 +296,6 @@ def main() -> None:
     members = {f"{design}-{manner}": seed for manner, seed in seeds.items() for design in DESIGNS}
     if options.trained and (options.only or options.after):
         parser.error("--trained trains no member: leave out --only and --after")
-    if options.trained and not options.trained.is_file():
-        parser.error(f"{options.trained}: no such file")
-    if options.trained and "convolutions" in LineModel(options.trained.read_bytes()).metadata:
-        parser.error(f"{options.trained} is in 8 bits already: give the float.onnx that it was made of")
     paths = {} if options.trained else {name: options.out / f"{name}.pt" for name in options.only or MEMBERS}
     for name in paths:
         if name not in members:
@@ -323,7 +319,10 @@ def main() -> None:
     if options.only:
         return
     network = options.trained or as_one(paths, train, options.out)
-    model = in_8_bits(network.read_bytes(), train, options.seed)
+    # The range of activations is taken from composed lines that no epoch had.
+    lines = photographed(gather(train, options.seed, EVEN), RANGED, (options.seed, 0, 0)).images
+    ranges_from = f"{len(lines)} composed lines of train"
+    model = in_8_bits(network.read_bytes(), [image[None] for image in lines], ranges_from)
     write_whole(options.out / "digits-lines.onnx", model)
     if options.package:
         write_whole(PACKAGE / "digits-lines.onnx", model)
@@ -343,14 +342,6 @@ def as_one(paths: dict[str, Path], train: Dataset, out: Path) -> Path:
         "reading": UNCALIBRATED,
     }
     return write_whole(out / "float.onnx", with_metadata(lines_to_onnx(network), metadata))
-
-
-def in_8_bits(network: bytes, train: Dataset, seed: int) -> bytes:
-    """The network in float -> in 8 bits, by the range of activations on composed lines that no epoch had."""
-    lines = photographed(gather(train, seed, EVEN), RANGED, (seed, 0, 0))
-    graph = with_convolutions_in_8_bits(network, [image[None] for image in lines.images])
-    told = {"bits": 8, "ranges_from": f"{len(lines.images)} composed lines of train"}
-    return with_metadata(graph, {**LineModel(network).metadata, "convolutions": told})
 
 
 def member_of(name: str, weights: dict[str, torch.Tensor]) -> Member:

@@ -14,7 +14,6 @@ chooses on strangers' digits how far it is trusted. MNIST test is not opened.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -25,17 +24,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from in_8_bits import in_8_bits, in_float
 from numpy.typing import NDArray
 from torch import nn
 from train_lines import PACKAGE, gather, marks_of, seen_owners
 
 from handwriting import __version__
-from handwriting.classifier import Classifier, load, quiet_session, with_metadata
+from handwriting.classifier import Classifier, load, with_metadata
 from handwriting.data import load as load_data
 from handwriting.data import split
 from handwriting.files import write_whole
 from handwriting.learning.composing import OTHER, TOUCHING, Material, Scene, compose
-from handwriting.learning.export import windows_to_onnx, with_convolutions_in_8_bits
+from handwriting.learning.export import windows_to_onnx
 from handwriting.learning.windows import NONE, UNKNOWN, CutLine, train_windows
 from handwriting.reading.lines import Strip
 from handwriting.reading.page import lattices_of
@@ -136,18 +136,17 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="that compose")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--trained", type=Path, help="the float.onnx of an earlier run, instead of training")
+    parser.add_argument("--trained", type=in_float, help="the float.onnx of an earlier run, instead of training")
     parser.add_argument("--package", action="store_true", help="write the model into the package too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.trained and not options.trained.is_file():
-        parser.error(f"{options.trained}: no such file")
-    if options.trained and "convolutions" in document(options.trained.read_bytes()):
-        parser.error(f"{options.trained} is in 8 bits already: give the float.onnx that it was made of")
     train = split(load_data("mnist", data_dir=options.data_dir), by="writer").train
     material = gather(train, options.seed, TOUCHING)
     network = options.trained or trained(material, train.fingerprint(), options)
-    model = in_8_bits(network.read_bytes(), material, options.seed)
+    # The range of activations is taken from lines that no epoch had.
+    seen = np.concatenate([line.windows for line in cut_lines(material, RANGED, options.seed * 10_000)])
+    batches = np.array_split(seen, max(len(seen) // 100, 1))
+    model = in_8_bits(network.read_bytes(), batches, f"{len(seen):,} windows of composed lines of train")
     write_whole(options.out / "digits-windows.onnx", model)
     if options.package:
         write_whole(PACKAGE / "digits-windows.onnx", model)
@@ -168,20 +167,6 @@ def trained(material: Material, fingerprint: str, options: argparse.Namespace) -
         model = as_file(epoch.network, {**recipe, "nats": told}, fingerprint)
         path = write_whole(options.out / "float.onnx", model)  # so that a training cut short is not for nothing
     return path
-
-
-def in_8_bits(network: bytes, material: Material, seed: int) -> bytes:
-    """The network in float -> in 8 bits, by the range of activations on lines that no epoch had."""
-    seen = np.concatenate([line.windows for line in cut_lines(material, RANGED, seed * 10_000)])
-    graph = with_convolutions_in_8_bits(network, np.array_split(seen, max(len(seen) // 100, 1)))
-    told = {"bits": 8, "ranges_from": f"{len(seen):,} windows of composed lines of train"}
-    return with_metadata(graph, {**document(network), "convolutions": told})
-
-
-def document(model: bytes) -> dict[str, Any]:
-    """A file's bytes -> what it tells of itself."""
-    found: dict[str, Any] = json.loads(quiet_session(model).get_modelmeta().custom_metadata_map["handwriting"])
-    return found
 
 
 def as_file(network: nn.Module, recipe: dict[str, Any], fingerprint: str) -> bytes:

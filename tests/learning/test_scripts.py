@@ -65,6 +65,7 @@ def test_the_line_networks_script_makes_a_file_that_reading_opens(tmp_path: Path
     (tmp_path / "fine-even.pt").unlink()
     output = run("train_lines.py", "--out", tmp_path, "--data-dir", whole_mnist, "--threads", "1", *size)
     assert output.count("loss") == 2  # what is there is not trained again
+    assert file.exists()
     again: list[str | Path] = ["--out", tmp_path / "again", "--data-dir", whole_mnist, "--threads", "1", "--trained"]
     assert "loss" not in run("train_lines.py", *again, tmp_path / "float.onnx")
     assert (tmp_path / "again/digits-lines.onnx").read_bytes() == file.read_bytes()
@@ -127,7 +128,9 @@ def test_the_window_networks_script_makes_a_file_that_reading_opens(tmp_path: Pa
 
 
 @pytest.mark.parametrize("script", ["train_digits.py", "train_lines.py", "train_windows.py"])
-def test_a_trained_network_that_is_not_there_is_said_so(script: str, tmp_path: Path) -> None:
-    process = ended(script, "--out", tmp_path, "--trained", tmp_path / "none.onnx")
-    assert process.returncode != 0
-    assert process.stderr.splitlines()[-1].endswith("none.onnx: no such file")
+def test_a_trained_network_that_is_not_there_or_none_is_said_so(script: str, tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("no model")
+    for name, words in (("none.onnx", "no such file"), ("text.onnx", "not a readable ONNX model")):
+        process = ended(script, "--out", tmp_path, "--trained", tmp_path / name)
+        assert process.returncode != 0
+        assert process.stderr.splitlines()[-1].endswith(f"{name}: {words}")

@@ -92,18 +92,24 @@ def quiet_session(content: bytes, threads: int | None = None, *, waiting: bool =
 
 
 def _metadata(session: InferenceSession, name: str) -> dict[str, Any]:
-    written = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    try:
-        metadata = json.loads(written) if written else None
-    except json.JSONDecodeError:
-        metadata = None
+    metadata = document(session)
     outputs = {output.name for output in session.get_outputs()}
     inputs = [given.name for given in session.get_inputs()]
-    if not isinstance(metadata, dict) or "classes" not in metadata or "logits" not in outputs or inputs != ["images"]:
+    if "classes" not in metadata or "logits" not in outputs or inputs != ["images"]:
         raise ModelError(f"{name}: an ONNX file, but not a handwriting model (no classes in it)")
     if metadata.get("format_version", 0) > FORMAT_VERSION:
         raise ModelError(f"{name}: written by a later version of handwriting; upgrade with pip install -U handwriting")
     return metadata
+
+
+def document(session: InferenceSession) -> dict[str, Any]:
+    """The document that `with_metadata` wrote into a session's model; empty where there is none."""
+    written = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    try:
+        found = json.loads(written) if written else None
+    except json.JSONDecodeError:
+        found = None
+    return found if isinstance(found, dict) else {}
 
 
 def with_metadata(model: bytes, metadata: dict[str, Any]) -> bytes:
@@ -118,6 +124,6 @@ def with_metadata(model: bytes, metadata: dict[str, Any]) -> bytes:
         raise MissingExtra("writing model files", "adapt") from error
     proto = onnx.load_model_from_string(model)
     del proto.metadata_props[:]
-    document = {"format_version": FORMAT_VERSION, **metadata}
-    proto.metadata_props.add(key=METADATA_KEY, value=json.dumps(document, ensure_ascii=False))
+    written = json.dumps({"format_version": FORMAT_VERSION, **metadata}, ensure_ascii=False)
+    proto.metadata_props.add(key=METADATA_KEY, value=written)
     return bytes(proto.SerializeToString(deterministic=True))

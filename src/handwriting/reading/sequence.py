@@ -7,7 +7,6 @@ cuts instead of over the whole line.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handwriting.classifier import Classifier, quiet_session
+from handwriting.classifier import Classifier, document, quiet_session
 from handwriting.reading.calibration import Calibration, calibration_from
 from handwriting.reading.lattice import Array, Lattice
 from handwriting.reading.lines import Strip
@@ -50,7 +49,7 @@ class LineModel:
         """``windows``: the window network's file; without it there is none."""
         self._lines = quiet_session(lines, threads=1)  # a line is too little work to share
         self._windows = quiet_session(windows, waiting=False) if windows is not None else None  # once a page
-        self.metadata: dict[str, Any] = json.loads(self._lines.get_modelmeta().custom_metadata_map["handwriting"])
+        self.metadata: dict[str, Any] = document(self._lines)
         self.calibration: Calibration = calibration_from(self.metadata["reading"])
         self.trust = float(self.metadata["reading"]["trust"])
         self.trust_windows = float(self.metadata["reading"]["trust_windows"]) if windows is not None else 0.0
